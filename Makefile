@@ -1,0 +1,44 @@
+# Each target works on a fresh Debian machine, as root, with git, Python and make: what is missing is installed first.
+# The host's own Postfix, Dovecot and PostgreSQL are neither started nor changed.
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.PHONY: demo up down test lint bench clean help
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(STAMP) ## a trader and an agency exchange messages through a real gateway
+	$(BIN)/python -m tests.sandbox demo
+
+up: $(STAMP) ## start the sandbox; .instance/env tells clients what they need
+	$(BIN)/python -m tests.sandbox up
+
+down: $(STAMP) ## stop the sandbox and remove all it left
+	$(BIN)/python -m tests.sandbox down
+
+test: lint ## lint, unit, property and integration tests, on real daemons
+	$(BIN)/pytest
+
+lint: $(STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## speed as ratios to a peer of the same run; not in CI
+	$(BIN)/python -m tests.bench
+
+clean: ## stop the sandbox, remove everything that was built
+	@[ ! -e .instance ] || $(BIN)/python -m tests.sandbox down
+	rm -rf $(VENV) .instance build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# System site packages: the runtime dependencies are Debian's, in the versions that a mail host runs (docs/decisions/0002).
+$(STAMP): pyproject.toml tests/sandbox/install-packages
+	tests/sandbox/install-packages
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv --system-site-packages $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

@@ -1,0 +1,83 @@
+"""The MIME headers of one entity: Content-Type, Content-Transfer-Encoding and MIME-Version (RFC 2045, RFC 2046 section 5.1.1)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+# A comment in a comment is not read: nothing writes one there, and refusing it keeps the pattern regular.
+_CFWS: Final = rb"(?:[ \t\r\n]|\((?:[^()\\]|\\.)*\))*"
+_TOKEN: Final = rb"[!#-'*+\-.0-9A-Z^-~]+"
+_QUOTED: Final = rb'"(?:[^"\\]|\\.)*"'
+_MEDIA_TYPE = re.compile(_CFWS + rb"(" + _TOKEN + rb")" + _CFWS + rb"/" + _CFWS + rb"(" + _TOKEN + rb")" + _CFWS, re.DOTALL)
+_PARAMETER = re.compile(
+    rb";" + _CFWS + rb"(" + _TOKEN + rb")" + _CFWS + rb"=" + _CFWS + rb"(?:(" + _TOKEN + rb")|(" + _QUOTED + rb"))" + _CFWS,
+    re.DOTALL,
+)
+_TRAILING_SEMICOLON = re.compile(rb";" + _CFWS, re.DOTALL)
+_SOLE_TOKEN = re.compile(_CFWS + rb"(" + _TOKEN + rb")" + _CFWS, re.DOTALL)
+_VERSION = re.compile(_CFWS + rb"1" + _CFWS + rb"\." + _CFWS + rb"0" + _CFWS, re.DOTALL)
+_QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+_MAX_PARAMETERS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """A media type in lower case, e.g. `multipart/mixed`, and its boundary when that is given and well-formed."""
+
+    media_type: str
+    boundary: bytes | None = None
+
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the entity is divided by boundaries."""
+        return self.media_type.startswith("multipart/")
+
+    @property
+    def is_message(self) -> bool:
+        """Whether the entity holds a message with headers of its own (RFC 2046 section 5.2.1, RFC 6532 section 3.7)."""
+        return self.media_type in {"message/rfc822", "message/global"}
+
+    @property
+    def is_composite(self) -> bool:
+        """Whether only the encodings 7bit and 8bit may stand on it (RFC 2045 section 6.4)."""
+        return self.is_multipart or self.is_message
+
+
+PLAIN_TEXT: Final = ContentType("text/plain")
+
+
+def parse_content_type(value: bytes) -> ContentType | None:
+    """Return a Content-Type, or None when it breaks RFC 2045 section 5.1 or is a multipart without a well-formed boundary.
+
+    One semicolon too many at the end, which much software writes, is let pass.
+    """
+    match = _MEDIA_TYPE.match(value)
+    if match is None:
+        return None
+    media_type = b"/".join(match.groups()).decode("ascii").lower()
+    parameters: dict[bytes, bytes] = {}
+    position = match.end()
+    while position < len(value) and not _TRAILING_SEMICOLON.fullmatch(value, position):
+        match = _PARAMETER.match(value, position)
+        if match is None or match[1].lower() in parameters or len(parameters) == _MAX_PARAMETERS:
+            return None
+        parameters[match[1].lower()] = match[2] if match[3] is None else _QUOTED_PAIR.sub(rb"\1", match[3][1:-1])
+        position = match.end()
+    if not media_type.startswith("multipart/"):
+        return ContentType(media_type)
+    boundary = parameters.get(b"boundary", b"")
+    return ContentType(media_type, boundary) if _BOUNDARY.fullmatch(boundary) else None
+
+
+def parse_transfer_encoding(value: bytes) -> str | None:
+    """Return a Content-Transfer-Encoding's token in lower case (RFC 2045 section 6.1), or None when it is not one token."""
+    match = _SOLE_TOKEN.fullmatch(value)
+    return match[1].decode("ascii").lower() if match else None
+
+
+def is_mime_version(value: bytes) -> bool:
+    """Tell whether a MIME-Version is 1.0, comments aside (RFC 2045 section 4)."""
+    return _VERSION.fullmatch(value) is not None

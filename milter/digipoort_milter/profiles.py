@@ -1,0 +1,173 @@
+"""The flow profiles: which rules a message must meet, as `digipoort maps publish` wrote them on this host.
+
+A file and not the directory, so that no check stops when the directory is down. The format, version 1 (JSON)::
+
+    {"version": 1,
+     "addresses": {"<government logical address, lower case>": "<flow code>", ...},
+     "flows": {"<flow code>": {"size_limit": <octets>, "interface": {<overrides of InterfaceProfile>}}, ...}}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+FORMAT_VERSION: Final = 1
+MAX_STORED_HEADER_OCTETS: Final = 1_048_576
+_MAX_FILE_OCTETS: Final = 64 * 1_048_576
+_LIMITS: Final[dict[str, int]] = {
+    "max_depth": 100,
+    "max_parts": 10_000,
+    "max_header_octets": MAX_STORED_HEADER_OCTETS,
+    "max_line_octets": 1_048_576,
+}
+
+
+class ProfilesInvalidError(Exception):
+    """The profiles do not follow the format; the message tells where."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceProfile:
+    """The technical rules of a flow's interface. Limits are in octets (a line's without its CRLF), levels and parts."""
+
+    required_headers: tuple[str, ...] = ("From", "Date", "Message-ID", "To")
+    max_depth: int = 10
+    max_parts: int = 100
+    max_header_octets: int = 65536
+    max_line_octets: int = 998
+
+
+@dataclass(frozen=True, slots=True)
+class FlowProfile:
+    """One flow: its code, its size limit in octets and its interface."""
+
+    code: str
+    size_limit: int
+    interface: InterfaceProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """All flows, by government logical address."""
+
+    flow_of_address: Mapping[str, FlowProfile]
+
+    def flow_for(self, recipients: tuple[str, ...], sender: str) -> FlowProfile | None:
+        """Return the flow of the message's government address: a recipient's, else the sender's; lower case addresses."""
+        for address in (*recipients, sender):
+            flow = self.flow_of_address.get(address)
+            if flow is not None:
+                return flow
+        return None
+
+
+def parse_profiles(content: bytes) -> Profiles:
+    """Return the profiles of a file's content.
+
+    Raises ProfilesInvalidError when it is not JSON of the format above: unknown keys and wrong types included.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ProfilesInvalidError(f"not JSON: {error}") from error
+    top = _object(document, "the file", {"version", "addresses", "flows"})
+    if top["version"] != FORMAT_VERSION or isinstance(top["version"], bool):
+        raise ProfilesInvalidError(f"version is not {FORMAT_VERSION}")
+    flows = {code: _flow(code, value) for code, value in _object(top["flows"], "flows").items()}
+    by_address = {}
+    for address, code in _object(top["addresses"], "addresses").items():
+        if not isinstance(code, str) or code not in flows:
+            raise ProfilesInvalidError(f"address {address} has a flow that is not in flows")
+        by_address[address.lower()] = flows[code]
+    return Profiles(by_address)
+
+
+def _flow(code: str, value: object) -> FlowProfile:
+    item = _object(value, f"flow {code}", {"size_limit", "interface"})
+    overrides = _object(item["interface"], f"interface of flow {code}")
+    unknown = overrides.keys() - {field.name for field in dataclasses.fields(InterfaceProfile)}
+    if unknown:
+        raise ProfilesInvalidError(f"interface of flow {code} has unknown keys: {', '.join(sorted(unknown))}")
+    numbers = {
+        name: _number(overrides[name], f"{name} of flow {code}", most) for name, most in _LIMITS.items() if name in overrides
+    }
+    interface = dataclasses.replace(InterfaceProfile(), **numbers)
+    if "required_headers" in overrides:
+        interface = dataclasses.replace(interface, required_headers=_names(overrides["required_headers"], code))
+    return FlowProfile(code, _number(item["size_limit"], f"size_limit of flow {code}", 2**53), interface)
+
+
+def _object(value: object, what: str, keys: set[str] | None = None) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ProfilesInvalidError(f"{what} is not an object")
+    if keys is not None and value.keys() != keys:
+        raise ProfilesInvalidError(f"{what} must have exactly the keys {', '.join(sorted(keys))}")
+    return value
+
+
+def _number(value: object, what: str, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ProfilesInvalidError(f"{what} is not a number from 1 to {most}")
+    return value
+
+
+def _names(value: object, code: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ProfilesInvalidError(f"required_headers of flow {code} is not a list of header names")
+    return tuple(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """Which file was read: publishing replaces the file, so that at least its inode changes."""
+
+    mtime_ns: int
+    inode: int
+    octets: int
+
+
+class ProfileStore:
+    """The profiles in force: read again when the file changes, the last good ones kept when the new cannot be used."""
+
+    def __init__(self, path: Path, log: FilteringBoundLogger) -> None:
+        """Read nothing yet: a file that is not there must not stop the start."""
+        self._path = path
+        self._log = log
+        self._lock = threading.Lock()
+        self._seen: _Version | None = None
+        self._fault: str | None = None
+        self._good: Profiles | None = None
+
+    def current(self) -> Profiles | None:
+        """Return the profiles, or None when none were ever read; each new fault is logged once."""
+        with self._lock:
+            fault = self._refresh()
+            if fault is not None and fault != self._fault:
+                self._log.error("profiles_unusable", file=str(self._path), fault=fault, kept=self._good is not None)
+            self._fault = fault
+            return self._good
+
+    def _refresh(self) -> str | None:
+        try:
+            status = self._path.stat()
+            version = _Version(status.st_mtime_ns, status.st_ino, status.st_size)
+            if version == self._seen:
+                return self._fault
+            self._seen = version
+            if version.octets > _MAX_FILE_OCTETS:
+                return f"larger than {_MAX_FILE_OCTETS} octets"
+            self._good = parse_profiles(self._path.read_bytes())
+        except (OSError, ProfilesInvalidError) as error:
+            return str(error)
+        self._log.info("profiles_loaded", file=str(self._path), addresses=len(self._good.flow_of_address))
+        return None

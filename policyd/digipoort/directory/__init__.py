@@ -1,0 +1,1 @@
+"""The directory: who may exchange which messages with whom, in PostgreSQL."""

@@ -1,0 +1,191 @@
+"""Every SQL statement of the gateway, by name. Values are always parameters; nothing here is built from strings.
+
+The daemons ask one question, one round trip, per decision. Statements that decide return exactly one row, whatever exists:
+what is absent is NULL, and the decision about it is made in Python, where it is tested without a database.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+# --- decisions -------------------------------------------------------------------------------------------------------
+
+SUBMISSION: Final[LiteralString] = """
+SELECT
+    credential.active AND party.active AS login_active,
+    'submission' = ANY (credential.services) AS may_submit,
+    EXISTS (
+        SELECT FROM address WHERE address.address = %(sender)s AND address.party_id = credential.party_id
+    ) AS owns_sender
+FROM (VALUES (1)) AS one
+LEFT JOIN credential ON credential.login = %(login)s
+LEFT JOIN party ON party.id = credential.party_id
+"""
+
+# Driven from the two addresses, each one unique-index probe; the connection is looked up from the private side, so that a
+# hub (one flow with very many connected traders) costs no more than any other (facts/policy.md section 3).
+ACCEPTANCE: Final[LiteralString] = """
+SELECT
+    sender.party_kind AS sender_kind,
+    recipient.party_kind AS recipient_kind,
+    flow.code AS flow,
+    flow.size_limit AS size_limit,
+    link.periods AS connection_periods,
+    link.valid AS connection_valid
+FROM (VALUES (1)) AS one
+LEFT JOIN LATERAL (
+    SELECT address.id, address.party_kind, address.flow_id
+    FROM address JOIN party ON party.id = address.party_id AND party.active
+    WHERE address.address = %(sender)s
+    OFFSET 0
+) AS sender ON true
+LEFT JOIN LATERAL (
+    SELECT address.id, address.party_kind, address.flow_id
+    FROM address JOIN party ON party.id = address.party_id AND party.active
+    WHERE address.address = %(recipient)s
+    OFFSET 0
+) AS recipient ON true
+LEFT JOIN flow ON flow.id = coalesce(recipient.flow_id, sender.flow_id)
+LEFT JOIN LATERAL (
+    SELECT
+        count(*) AS periods,
+        coalesce(bool_or(
+            today.day >= connection.valid_from
+            AND (connection.valid_until IS NULL OR today.day <= connection.valid_until)
+        ), false) AS valid
+    FROM connection, (SELECT (now() AT TIME ZONE %(timezone)s)::date AS day) AS today
+    WHERE connection.address_id = CASE WHEN sender.party_kind = 'private' THEN sender.id ELSE recipient.id END
+    AND connection.flow_id = flow.id
+    OFFSET 0
+) AS link ON true
+"""
+
+AUTHENTICATION: Final[LiteralString] = """
+SELECT
+    credential.password_hash,
+    credential.services,
+    credential.active AND party.active AS active,
+    target.mailbox
+FROM credential
+JOIN party ON party.id = credential.party_id
+LEFT JOIN target ON target.id = credential.mailbox_id
+WHERE credential.login = %(login)s
+"""
+
+# --- publication -----------------------------------------------------------------------------------------------------
+
+CHANGE_COUNTER: Final[LiteralString] = "SELECT value FROM change_counter"
+
+# Addresses of inactive parties stay published: whether mail is taken is the policy daemon's decision, and what was accepted
+# before the party was disabled is still delivered.
+PUBLISHED_ALIASES: Final[LiteralString] = """
+SELECT address.address, target.mailbox, target.local_part || '@' || destination.domain AS remote
+FROM address
+JOIN target ON target.id = address.target_id
+LEFT JOIN destination ON destination.id = target.destination_id
+ORDER BY address.address
+"""
+PUBLISHED_MAILBOXES: Final[LiteralString] = "SELECT mailbox FROM target WHERE kind = 'mailbox' ORDER BY mailbox"
+PUBLISHED_DESTINATIONS: Final[LiteralString] = (
+    "SELECT domain, nexthop, tls_level, tls_match FROM destination ORDER BY domain"
+)
+PUBLISHED_FLOWS: Final[LiteralString] = "SELECT code, size_limit, interface FROM flow ORDER BY code"
+PUBLISHED_FLOW_ADDRESSES: Final[LiteralString] = """
+SELECT address.address, flow.code FROM address JOIN flow ON flow.id = address.flow_id ORDER BY address.address
+"""
+
+# --- administration --------------------------------------------------------------------------------------------------
+
+SET_ACTOR: Final[LiteralString] = "SELECT set_config('digipoort.actor', %(actor)s, true)"
+
+ADD_PARTY: Final[LiteralString] = "INSERT INTO party (code, name, kind) VALUES (%(code)s, %(name)s, %(kind)s)"
+LIST_PARTIES: Final[LiteralString] = "SELECT code, name, kind, active FROM party ORDER BY code"
+
+ADD_FLOW: Final[LiteralString] = """
+INSERT INTO flow (code, name, owner_id, size_limit, interface)
+VALUES (%(code)s, %(name)s, (SELECT id FROM party WHERE code = %(owner)s), %(size_limit)s, %(interface)s)
+"""
+LIST_FLOWS: Final[LiteralString] = """
+SELECT flow.code, flow.name, party.code AS owner, flow.size_limit, flow.interface
+FROM flow JOIN party ON party.id = flow.owner_id ORDER BY flow.code
+"""
+
+ADD_DESTINATION: Final[LiteralString] = """
+INSERT INTO destination (domain, nexthop, tls_level, tls_match)
+VALUES (%(domain)s, %(nexthop)s, %(tls_level)s, %(tls_match)s)
+"""
+LIST_DESTINATIONS: Final[LiteralString] = (
+    "SELECT domain, nexthop, tls_level, coalesce(tls_match, '') AS tls_match FROM destination ORDER BY domain"
+)
+
+PARTY_ID: Final[LiteralString] = "SELECT id, kind FROM party WHERE code = %(party)s"
+FLOW_ID: Final[LiteralString] = "SELECT id FROM flow WHERE code = %(flow)s"
+ADDRESS_ID: Final[LiteralString] = "SELECT id FROM address WHERE address = %(address)s"
+DESTINATION_ID: Final[LiteralString] = "SELECT id FROM destination WHERE domain = %(domain)s"
+MAILBOX_ID: Final[LiteralString] = "SELECT id FROM target WHERE mailbox = %(mailbox)s"
+
+ADD_MAILBOX: Final[LiteralString] = """
+INSERT INTO target (kind, party_id, party_kind, mailbox)
+SELECT 'mailbox', id, kind, %(mailbox)s FROM party WHERE code = %(party)s
+RETURNING id
+"""
+ADD_REMOTE: Final[LiteralString] = """
+INSERT INTO target (kind, party_id, party_kind, local_part, destination_id)
+SELECT 'remote', id, kind, %(local_part)s, %(destination_id)s FROM party WHERE code = %(party)s
+RETURNING id
+"""
+REMOTE_ID: Final[LiteralString] = """
+SELECT id FROM target WHERE local_part = %(local_part)s AND destination_id = %(destination_id)s
+"""
+ADD_ADDRESS: Final[LiteralString] = """
+INSERT INTO address (address, party_id, party_kind, flow_id, target_id)
+SELECT %(address)s, id, kind, %(flow_id)s, %(target_id)s FROM party WHERE code = %(party)s
+"""
+LIST_ADDRESSES: Final[LiteralString] = """
+SELECT address.address, party.code AS party, coalesce(flow.code, '') AS flow,
+    coalesce('mailbox:' || target.mailbox, target.local_part || '@' || destination.domain) AS target
+FROM address
+JOIN party ON party.id = address.party_id
+JOIN target ON target.id = address.target_id
+LEFT JOIN flow ON flow.id = address.flow_id
+LEFT JOIN destination ON destination.id = target.destination_id
+ORDER BY address.address
+"""
+
+ADD_CONNECTION: Final[LiteralString] = """
+INSERT INTO connection (address_id, flow_id, valid_from, valid_until)
+VALUES (%(address_id)s, %(flow_id)s, %(valid_from)s, %(valid_until)s)
+"""
+LIST_CONNECTIONS: Final[LiteralString] = """
+SELECT address.address, flow.code AS flow, connection.valid_from, connection.valid_until
+FROM connection
+JOIN address ON address.id = connection.address_id
+JOIN flow ON flow.id = connection.flow_id
+ORDER BY address.address, flow.code, connection.valid_from
+"""
+
+ADD_CREDENTIAL: Final[LiteralString] = """
+INSERT INTO credential (login, party_id, password_hash, services, mailbox_id)
+SELECT %(login)s, id, %(password_hash)s, %(services)s, %(mailbox_id)s FROM party WHERE code = %(party)s
+"""
+LIST_CREDENTIALS: Final[LiteralString] = """
+SELECT credential.login, party.code AS party, array_to_string(credential.services, ' ') AS services,
+    coalesce(target.mailbox, '') AS mailbox, credential.active
+FROM credential
+JOIN party ON party.id = credential.party_id
+LEFT JOIN target ON target.id = credential.mailbox_id
+ORDER BY credential.login
+"""
+
+# --- migrations ------------------------------------------------------------------------------------------------------
+
+MIGRATION_TABLE: Final[LiteralString] = """
+CREATE TABLE IF NOT EXISTS migration (
+    name text PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+# One migrator at a time; the number is this project's own.
+MIGRATION_LOCK: Final[LiteralString] = "SELECT pg_advisory_xact_lock(7261001)"
+MIGRATIONS_APPLIED: Final[LiteralString] = "SELECT name FROM migration"
+MIGRATION_RECORD: Final[LiteralString] = "INSERT INTO migration (name) VALUES (%(name)s)"

@@ -1,0 +1,241 @@
+"""One typed settings object per program, read from a settings file and the environment, checked before anything starts.
+
+The file is `/etc/digipoort/digipoort.env` (python-dotenv's syntax, KEY=VALUE), or what DIGIPOORT_SETTINGS names. The
+environment overrides the file. A setting's key is its field's name in capitals. Every fault is reported, a sentence each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from dotenv import dotenv_values
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+DEFAULT_FILE: Final = Path("/etc/digipoort/digipoort.env")
+FILE_VARIABLE: Final = "DIGIPOORT_SETTINGS"
+UNIX_SOCKET_PATH_MAX: Final = 107
+
+SettingsT = TypeVar("SettingsT", bound="CommonSettings")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `faults` has a sentence for each reason."""
+
+    def __init__(self, faults: list[str]) -> None:
+        """Keep the sentences; the message is all of them, a line each."""
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def _setting(
+    default: object = dataclasses.MISSING,
+    *,
+    doc: str,
+    check: Callable[[Any], str | None] | None = None,
+    show: Callable[[Any], str] = str,
+) -> Any:  # noqa: ANN401 - as dataclasses.field itself: the field's annotation is the type
+    metadata = {"doc": doc, "check": check, "show": show}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _between(low: float, high: float) -> Callable[[float], str | None]:
+    def check(value: float) -> str | None:
+        return None if low <= value <= high else f"must be between {low:g} and {high:g}"
+
+    return check
+
+
+def _one_of(*choices: str) -> Callable[[str], str | None]:
+    def check(value: str) -> str | None:
+        return None if value in choices else f"must be one of {', '.join(choices)}"
+
+    return check
+
+
+def _socket_path(value: Path) -> str | None:
+    if not value.is_absolute():
+        return "must be an absolute path"
+    if len(os.fsencode(value)) > UNIX_SOCKET_PATH_MAX:
+        return f"is longer than the {UNIX_SOCKET_PATH_MAX} bytes that a UNIX socket path can hold"
+    return None
+
+
+def _absolute(value: Path) -> str | None:
+    return None if value.is_absolute() else "must be an absolute path"
+
+
+def _conninfo(value: str) -> str | None:
+    try:
+        conninfo_to_dict(value)
+    except Exception as error:  # noqa: BLE001 - psycopg's exception type depends on its libpq wrapper
+        return f"is not a libpq connection string: {str(error).strip()}"
+    return None
+
+
+def _masked_conninfo(value: str) -> str:
+    parts = conninfo_to_dict(value)
+    if "password" in parts:
+        parts["password"] = "********"  # noqa: S105 - this is the mask
+    return make_conninfo(**parts)
+
+
+def _dsn(doc: str, default: object = dataclasses.MISSING) -> Any:  # noqa: ANN401 - see _setting
+    return _setting(default, doc=doc, check=_conninfo, show=_masked_conninfo)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonSettings:
+    """What every program reads."""
+
+    syslog_socket: Path = _setting(Path("/dev/log"), doc="where log lines go, facility mail", check=_socket_path)
+    log_level: str = _setting("info", doc="debug, info, warning or error", check=_one_of("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicydSettings(CommonSettings):
+    """The policy daemon."""
+
+    directory_dsn: str = _dsn("libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort")
+    policyd_socket: Path = _setting(
+        Path("/run/digipoort/policyd.sock"), doc="UNIX socket that Postfix's smtpd connects to", check=_socket_path
+    )
+    logical_domains: tuple[str, ...] = _setting(doc="domains of logical addresses, separated by commas or spaces")
+    request_deadline: float = _setting(2.0, doc="seconds until a request is answered with DGP-9002", check=_between(0.1, 60))
+    directory_connections: int = _setting(4, doc="connections to the directory", check=_between(1, 100))
+    directory_timezone: str = _setting("Europe/Amsterdam", doc="whose calendar day a connection's dates mean")
+    drain_seconds: float = _setting(5.0, doc="seconds that requests under way get at SIGTERM", check=_between(0, 60))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthdSettings(CommonSettings):
+    """The authentication daemon."""
+
+    directory_dsn: str = _dsn("libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort")
+    authd_socket: Path = _setting(
+        Path("/run/digipoort/authd.sock"), doc="UNIX socket that the checkpassword client connects to", check=_socket_path
+    )
+    request_deadline: float = _setting(2.0, doc="seconds until a request is answered temporary", check=_between(0.1, 60))
+    directory_connections: int = _setting(4, doc="connections to the directory", check=_between(1, 100))
+    hash_workers: int = _setting(2, doc="password hashes computed at the same time", check=_between(1, 64))
+    drain_seconds: float = _setting(5.0, doc="seconds that requests under way get at SIGTERM", check=_between(0, 60))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MilterSettings(CommonSettings):
+    """The milter, all three roles."""
+
+    milter_directory: Path = _setting(
+        Path("/run/digipoort"), doc="folder of the sockets milter-ROLE.sock", check=_socket_path
+    )
+    profiles_file: Path = _setting(
+        Path("/var/lib/digipoort/maps/profiles.json"), doc="flow profiles that maps publish wrote", check=_absolute
+    )
+    gateway_name: str = _setting("digipoort", doc="the name that receipts carry as Reporting-MTA")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSettings(CommonSettings):
+    """The admin CLI: the directory's writer and the publisher of maps."""
+
+    directory_dsn: str = _dsn("libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort")
+    directory_write_dsn: str = _dsn("libpq conninfo of the server that takes changes", default="dbname=digipoort")
+    directory_timezone: str = _setting("Europe/Amsterdam", doc="whose calendar day a connection's dates mean")
+    logical_domains: tuple[str, ...] = _setting(doc="domains of logical addresses, separated by commas or spaces")
+    mailbox_domain: str = _setting("mailbox.invalid", doc="the domain that physical mailbox addresses have inside Postfix")
+    mailbox_transport: str = _setting(
+        "lmtp:unix:/run/digipoort/lmtp.sock", doc="Postfix transport:nexthop of the mailboxes"
+    )
+    maps_directory: Path = _setting(Path("/var/lib/digipoort/maps"), doc="where maps are published", check=_absolute)
+    map_type: str = _setting(
+        "", doc="lmdb, hash, …; empty: Postfix's default_database_type", check=_one_of("", "lmdb", "hash", "btree", "cdb")
+    )
+    postfix_config_directory: Path = _setting(
+        Path("/etc/postfix-digipoort"), doc="the Postfix instance's configuration", check=_absolute
+    )
+
+
+PROGRAMS: Final[dict[str, type[CommonSettings]]] = {
+    "policyd": PolicydSettings,
+    "milter": MilterSettings,
+    "authd": AuthdSettings,
+    "admin": AdminSettings,
+}
+
+
+def read_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the settings file's variables, overridden by the environment's.
+
+    Raises SettingsError when the file that DIGIPOORT_SETTINGS names cannot be read; the default file may be absent.
+    """
+    environment = os.environ if environment is None else environment
+    path = Path(environment.get(FILE_VARIABLE, DEFAULT_FILE))
+    variables: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8") as stream:
+            variables = {key: value for key, value in dotenv_values(stream=stream).items() if value is not None}
+    except FileNotFoundError:
+        if FILE_VARIABLE in environment:
+            raise SettingsError([f"The settings file {path} does not exist."]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"The settings file {path} cannot be read: {error}."]) from error
+    return variables | dict(environment)
+
+
+def load(kind: type[SettingsT], variables: Mapping[str, str] | None = None) -> SettingsT:
+    """Return the checked settings of one program.
+
+    Raises SettingsError with one sentence per fault, so that an admin mends them in one round.
+    """
+    variables = read_variables() if variables is None else variables
+    types = typing.get_type_hints(kind)
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    for item in dataclasses.fields(kind):
+        key = item.name.upper()
+        text = variables.get(key)
+        if text is None:
+            if item.default is dataclasses.MISSING:
+                faults.append(f"{key} is not set: {item.metadata['doc']}.")
+            continue
+        value, fault = _parsed(text, types[item.name], item.metadata["check"])
+        if fault is None:
+            values[item.name] = value
+        else:
+            shown = f" (it is {text!r})" if item.metadata["show"] is str else ""
+            faults.append(f"{key} {fault}{shown}.")
+    if faults:
+        raise SettingsError(faults)
+    return kind(**values)
+
+
+def _parsed(text: str, kind: object, check: Callable[[Any], str | None] | None) -> tuple[object, str | None]:
+    """Return a setting's value and, when it is not usable, what is wrong with it."""
+    value: object
+    if kind is tuple[str, ...]:
+        value = tuple(text.lower().replace(",", " ").split())
+        return value, None if value else "needs at least one value"
+    try:
+        value = {int: int, float: float, Path: Path, str: str}[kind](text)  # type: ignore[index]
+    except ValueError:
+        return None, "is not a number"
+    return value, check(value) if check else None
+
+
+def effective(settings: CommonSettings) -> list[tuple[str, str, str]]:
+    """Return (key, value, meaning) for every setting, secrets masked."""
+    rows = []
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        shown = ", ".join(value) if isinstance(value, tuple) else item.metadata["show"](value)
+        rows.append((item.name.upper(), shown, item.metadata["doc"]))
+    return rows
