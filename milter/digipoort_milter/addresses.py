@@ -1,7 +1,7 @@
 """RFC 5322 address lists, read strictly and in linear time.
 
-The standard library's readers are lenient in ways that let a header show one address and mean another, or take quadratic
-time on hostile input; a sender check can afford neither.
+The standard library's readers are lenient in ways that let a header show one address and mean another, or take
+quadratic time on hostile input; a sender check can afford neither.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AddressList:
-    """The mailboxes of a header, normalised; `plain` tells that it holds nothing but well-formed mailboxes, no group."""
+    """The mailboxes of a header, normalised; `plain` tells that all of it is well-formed mailboxes, no group."""
 
     mailboxes: tuple[str, ...]
     plain: bool

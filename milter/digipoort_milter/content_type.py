@@ -1,4 +1,7 @@
-"""The MIME headers of one entity: Content-Type, Content-Transfer-Encoding and MIME-Version (RFC 2045, RFC 2046 section 5.1.1)."""
+"""The MIME headers of one entity: Content-Type, Content-Transfer-Encoding and MIME-Version.
+
+The grammar is that of RFC 2045, a boundary's that of RFC 2046 section 5.1.1. The readers take any octets.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,24 @@ from typing import Final
 _CFWS: Final = rb"(?:[ \t\r\n]|\((?:[^()\\]|\\.)*\))*"
 _TOKEN: Final = rb"[!#-'*+\-.0-9A-Z^-~]+"
 _QUOTED: Final = rb'"(?:[^"\\]|\\.)*"'
-_MEDIA_TYPE = re.compile(_CFWS + rb"(" + _TOKEN + rb")" + _CFWS + rb"/" + _CFWS + rb"(" + _TOKEN + rb")" + _CFWS, re.DOTALL)
+_MEDIA_TYPE = re.compile(
+    _CFWS + rb"(" + _TOKEN + rb")" + _CFWS + rb"/" + _CFWS + rb"(" + _TOKEN + rb")" + _CFWS, re.DOTALL
+)
 _PARAMETER = re.compile(
-    rb";" + _CFWS + rb"(" + _TOKEN + rb")" + _CFWS + rb"=" + _CFWS + rb"(?:(" + _TOKEN + rb")|(" + _QUOTED + rb"))" + _CFWS,
+    rb";"
+    + _CFWS
+    + rb"("
+    + _TOKEN
+    + rb")"
+    + _CFWS
+    + rb"="
+    + _CFWS
+    + rb"(?:("
+    + _TOKEN
+    + rb")|("
+    + _QUOTED
+    + rb"))"
+    + _CFWS,
     re.DOTALL,
 )
 _TRAILING_SEMICOLON = re.compile(rb";" + _CFWS, re.DOTALL)
@@ -47,10 +65,11 @@ class ContentType:
 
 
 PLAIN_TEXT: Final = ContentType("text/plain")
+MESSAGE: Final = ContentType("message/rfc822")
 
 
 def parse_content_type(value: bytes) -> ContentType | None:
-    """Return a Content-Type, or None when it breaks RFC 2045 section 5.1 or is a multipart without a well-formed boundary.
+    """Return a Content-Type, or None when malformed (RFC 2045 section 5.1) or a multipart without a valid boundary.
 
     One semicolon too many at the end, which much software writes, is let pass.
     """
@@ -73,7 +92,7 @@ def parse_content_type(value: bytes) -> ContentType | None:
 
 
 def parse_transfer_encoding(value: bytes) -> str | None:
-    """Return a Content-Transfer-Encoding's token in lower case (RFC 2045 section 6.1), or None when it is not one token."""
+    """Return a Content-Transfer-Encoding's token in lower case (RFC 2045 section 6.1), or None."""
     match = _SOLE_TOKEN.fullmatch(value)
     return match[1].decode("ascii").lower() if match else None
 

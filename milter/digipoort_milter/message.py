@@ -50,7 +50,7 @@ def is_gateway_header(name: str) -> bool:
 
 
 def unfolded(value: bytes) -> bytes:
-    """Return a field's value on one line: every run of white space is one space, none at the ends (RFC 5322 section 2.2.3)."""
+    """Return a field's value on one line (RFC 5322 section 2.2.3), every run of white space as one space."""
     return _WHITE_SPACE.sub(b" ", value).strip(b" ")
 
 

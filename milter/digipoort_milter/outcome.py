@@ -1,4 +1,4 @@
-"""What a role decides about a message, as data: so that decisions are tested without Postfix and applied in one place."""
+"""What a role decides about a message, as data: decisions are tested without Postfix and applied in one place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AddHeader:
 
 @dataclass(frozen=True, slots=True)
 class ChangeHeader:
-    """Give the `index`-th header (from 1, counted per name whatever its case) another value; an empty value removes it."""
+    """Give a name's `index`-th header (from 1, whatever the name's case) another value; an empty value removes it."""
 
     name: str
     index: int
@@ -59,7 +59,7 @@ class Outcome:
 
 
 def removals(name: str, count: int) -> list[Change]:
-    """Return the changes that remove all `count` headers of a name: the last first, because a removal renumbers the rest."""
+    """Return the changes that remove all `count` headers of a name, the last first: a removal renumbers the rest."""
     return [ChangeHeader(name, index) for index in range(count, 0, -1)]
 
 

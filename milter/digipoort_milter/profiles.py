@@ -13,7 +13,7 @@ import dataclasses
 import json
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ class Profiles:
     flow_of_address: Mapping[str, FlowProfile]
 
     def flow_for(self, recipients: tuple[str, ...], sender: str) -> FlowProfile | None:
-        """Return the flow of the message's government address: a recipient's, else the sender's; lower case addresses."""
+        """Return the flow of the message's government address: a recipient's, else the sender's (all lower case)."""
         for address in (*recipients, sender):
             flow = self.flow_of_address.get(address)
             if flow is not None:
@@ -98,8 +98,10 @@ def _flow(code: str, value: object) -> FlowProfile:
     unknown = overrides.keys() - {field.name for field in dataclasses.fields(InterfaceProfile)}
     if unknown:
         raise ProfilesInvalidError(f"interface of flow {code} has unknown keys: {', '.join(sorted(unknown))}")
-    numbers = {
-        name: _number(overrides[name], f"{name} of flow {code}", most) for name, most in _LIMITS.items() if name in overrides
+    numbers: dict[str, Any] = {
+        name: _number(overrides[name], f"{name} of flow {code}", most)
+        for name, most in _LIMITS.items()
+        if name in overrides
     }
     interface = dataclasses.replace(InterfaceProfile(), **numbers)
     if "required_headers" in overrides:
@@ -167,7 +169,10 @@ class ProfileStore:
             if version.octets > _MAX_FILE_OCTETS:
                 return f"larger than {_MAX_FILE_OCTETS} octets"
             self._good = parse_profiles(self._path.read_bytes())
-        except (OSError, ProfilesInvalidError) as error:
+        except OSError as error:
+            self._seen = None  # the file may be readable a moment later without having changed
+            return str(error)
+        except ProfilesInvalidError as error:
             return str(error)
         self._log.info("profiles_loaded", file=str(self._path), addresses=len(self._good.flow_of_address))
         return None

@@ -9,7 +9,7 @@ _BASE64_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 _WHITE_SPACE: Final = b" \t\r\n"
 _BASE64_GROUP: Final = 4
 _MAX_PADDING: Final = 2
-# Lower case digits break RFC 2045 section 6.7, yet every decoder reads them. White space after a soft break is transport's.
+# Lower case digits break RFC 2045 section 6.7, yet every decoder reads them; transport may add white space to a line.
 _BAD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r\n)")
 
 

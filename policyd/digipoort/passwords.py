@@ -1,7 +1,7 @@
 """Password hashes: what the admin CLI stores is what the authentication daemon verifies, so both take it from here.
 
 argon2id (RFC 9106) in the PHC string format, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`. The parameters are OWASP's
-recommendation: strong against a stolen directory, and some 17 ms per login, a tenth of what argon2-cffi's defaults take.
+recommendation: strong against a stolen directory, and some 17 ms per login, a tenth of argon2-cffi's defaults.
 """
 
 from __future__ import annotations

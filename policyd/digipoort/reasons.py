@@ -111,6 +111,11 @@ AUTHENTICATION_REQUIRED = Reason(
     "Aanmelden met inlognaam en wachtwoord is vereist.",
     "The client must log in (RFC 6409 section 4.3); smtpd answers this itself, the text stands in master.cf.",
 )
+GATEWAY_HEADERS_SENT = Reason(
+    "DGP-1008", 550, "5.6.0", "The message has more than {limit} X-Digipoort headers, which only this gateway may set.",
+    "Het bericht heeft meer dan {limit} X-Digipoort-headers; alleen deze voorziening mag die zetten.",
+    "A few are removed in silence; this many point to a loop or to an attack. Ask the party of the login.",
+)
 
 # --- 2xxx: acceptance, authorisation ---------------------------------------------------------------------------------
 NO_SUCH_RECIPIENT = Reason(

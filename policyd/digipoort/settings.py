@@ -141,6 +141,7 @@ class MilterSettings(CommonSettings):
         Path("/var/lib/digipoort/maps/profiles.json"), doc="flow profiles that maps publish wrote", check=_absolute
     )
     gateway_name: str = _setting("digipoort", doc="the name that receipts carry as Reporting-MTA")
+    logical_domains: tuple[str, ...] = _setting(doc="domains of logical addresses, separated by commas or spaces")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +222,7 @@ def load(kind: type[SettingsT], variables: Mapping[str, str] | None = None) -> S
 def _parsed(text: str, kind: object, check: Callable[[Any], str | None] | None) -> tuple[object, str | None]:
     """Return a setting's value and, when it is not usable, what is wrong with it."""
     value: object
-    if kind is tuple[str, ...]:
+    if kind == tuple[str, ...]:
         value = tuple(text.lower().replace(",", " ").split())
         return value, None if value else "needs at least one value"
     try:

@@ -77,15 +77,17 @@ WHERE credential.login = %(login)s
 CHANGE_COUNTER: Final[LiteralString] = "SELECT value FROM change_counter"
 
 # Addresses of inactive parties stay published: whether mail is taken is the policy daemon's decision, and what was accepted
-# before the party was disabled is still delivered.
+# before the party was disabled is still delivered. Sorted as Python sorts, because old and new maps are merged as streams.
 PUBLISHED_ALIASES: Final[LiteralString] = """
 SELECT address.address, target.mailbox, target.local_part || '@' || destination.domain AS remote
 FROM address
 JOIN target ON target.id = address.target_id
 LEFT JOIN destination ON destination.id = target.destination_id
-ORDER BY address.address
+ORDER BY address.address COLLATE "C"
 """
-PUBLISHED_MAILBOXES: Final[LiteralString] = "SELECT mailbox FROM target WHERE kind = 'mailbox' ORDER BY mailbox"
+PUBLISHED_MAILBOXES: Final[LiteralString] = (
+    """SELECT mailbox FROM target WHERE kind = 'mailbox' ORDER BY mailbox COLLATE "C" """
+)
 PUBLISHED_DESTINATIONS: Final[LiteralString] = (
     "SELECT domain, nexthop, tls_level, tls_match FROM destination ORDER BY domain"
 )
@@ -97,13 +99,15 @@ SELECT address.address, flow.code FROM address JOIN flow ON flow.id = address.fl
 # --- administration --------------------------------------------------------------------------------------------------
 
 SET_ACTOR: Final[LiteralString] = "SELECT set_config('digipoort.actor', %(actor)s, true)"
+# A writer that holds the change counter and never commits must not leave every other admin waiting without a word.
+BOUND_LOCK_WAIT: Final[LiteralString] = "SET LOCAL lock_timeout = '10s'"
 
 ADD_PARTY: Final[LiteralString] = "INSERT INTO party (code, name, kind) VALUES (%(code)s, %(name)s, %(kind)s)"
 LIST_PARTIES: Final[LiteralString] = "SELECT code, name, kind, active FROM party ORDER BY code"
 
 ADD_FLOW: Final[LiteralString] = """
 INSERT INTO flow (code, name, owner_id, size_limit, interface)
-VALUES (%(code)s, %(name)s, (SELECT id FROM party WHERE code = %(owner)s), %(size_limit)s, %(interface)s)
+VALUES (%(code)s, %(name)s, %(owner_id)s, %(size_limit)s, %(interface)s)
 """
 LIST_FLOWS: Final[LiteralString] = """
 SELECT flow.code, flow.name, party.code AS owner, flow.size_limit, flow.interface
@@ -118,28 +122,31 @@ LIST_DESTINATIONS: Final[LiteralString] = (
     "SELECT domain, nexthop, tls_level, coalesce(tls_match, '') AS tls_match FROM destination ORDER BY domain"
 )
 
-PARTY_ID: Final[LiteralString] = "SELECT id, kind FROM party WHERE code = %(party)s"
+PARTY_ID: Final[LiteralString] = "SELECT id FROM party WHERE code = %(party)s"
 FLOW_ID: Final[LiteralString] = "SELECT id FROM flow WHERE code = %(flow)s"
 ADDRESS_ID: Final[LiteralString] = "SELECT id FROM address WHERE address = %(address)s"
 DESTINATION_ID: Final[LiteralString] = "SELECT id FROM destination WHERE domain = %(domain)s"
 MAILBOX_ID: Final[LiteralString] = "SELECT id FROM target WHERE mailbox = %(mailbox)s"
+CREDENTIAL_ID: Final[LiteralString] = "SELECT id FROM credential WHERE login = %(login)s"
+CONNECTION_ID: Final[LiteralString] = """
+SELECT id FROM connection
+WHERE address_id = %(address_id)s AND flow_id = %(flow_id)s AND valid_from = %(valid_from)s
+"""
 
 ADD_MAILBOX: Final[LiteralString] = """
 INSERT INTO target (kind, party_id, party_kind, mailbox)
-SELECT 'mailbox', id, kind, %(mailbox)s FROM party WHERE code = %(party)s
-RETURNING id
+SELECT 'mailbox', id, kind, %(mailbox)s FROM party WHERE id = %(party_id)s
 """
 ADD_REMOTE: Final[LiteralString] = """
 INSERT INTO target (kind, party_id, party_kind, local_part, destination_id)
-SELECT 'remote', id, kind, %(local_part)s, %(destination_id)s FROM party WHERE code = %(party)s
-RETURNING id
+SELECT 'remote', id, kind, %(local_part)s, %(destination_id)s FROM party WHERE id = %(party_id)s
 """
 REMOTE_ID: Final[LiteralString] = """
 SELECT id FROM target WHERE local_part = %(local_part)s AND destination_id = %(destination_id)s
 """
 ADD_ADDRESS: Final[LiteralString] = """
 INSERT INTO address (address, party_id, party_kind, flow_id, target_id)
-SELECT %(address)s, id, kind, %(flow_id)s, %(target_id)s FROM party WHERE code = %(party)s
+SELECT %(address)s, id, kind, %(flow_id)s, %(target_id)s FROM party WHERE id = %(party_id)s
 """
 LIST_ADDRESSES: Final[LiteralString] = """
 SELECT address.address, party.code AS party, coalesce(flow.code, '') AS flow,
@@ -166,7 +173,7 @@ ORDER BY address.address, flow.code, connection.valid_from
 
 ADD_CREDENTIAL: Final[LiteralString] = """
 INSERT INTO credential (login, party_id, password_hash, services, mailbox_id)
-SELECT %(login)s, id, %(password_hash)s, %(services)s, %(mailbox_id)s FROM party WHERE code = %(party)s
+VALUES (%(login)s, %(party_id)s, %(password_hash)s, %(services)s, %(mailbox_id)s)
 """
 LIST_CREDENTIALS: Final[LiteralString] = """
 SELECT credential.login, party.code AS party, array_to_string(credential.services, ' ') AS services,

@@ -1,3 +1,4 @@
+# ruff: noqa: A002 - the names are the library's
 # Debian 12's argon2-cffi carries no types; these are the ones that digipoort uses.
 from argon2 import exceptions as exceptions
 

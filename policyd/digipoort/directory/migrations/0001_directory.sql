@@ -41,7 +41,7 @@ CREATE TABLE destination (
     tls_level text NOT NULL DEFAULT 'secure'
         CHECK (tls_level IN ('encrypt', 'dane-only', 'fingerprint', 'verify', 'secure')),
     tls_match text CHECK (tls_match ~ '^[0-9A-Za-z:.-]+$'),
-    CHECK (tls_match IS NOT NULL OR tls_level <> 'fingerprint')
+    CONSTRAINT destination_fingerprint_needs_match CHECK (tls_match IS NOT NULL OR tls_level <> 'fingerprint')
 );
 COMMENT ON COLUMN destination.tls_level IS 'a level of Postfix TLS_README that never falls back to cleartext';
 
@@ -57,9 +57,12 @@ CREATE TABLE target (
     UNIQUE (id, party_id),
     UNIQUE (id, party_id, kind),
     UNIQUE (destination_id, local_part),
-    CHECK ((kind = 'mailbox') = (mailbox IS NOT NULL)),
-    CHECK ((kind = 'remote') = (local_part IS NOT NULL AND destination_id IS NOT NULL)),
-    CHECK (kind = 'mailbox' OR party_kind = 'government')
+    CONSTRAINT target_mailbox_has_id CHECK ((kind = 'mailbox') = (mailbox IS NOT NULL)),
+    CONSTRAINT target_remote_has_address CHECK (
+        (kind = 'remote') = (local_part IS NOT NULL)
+        AND (kind = 'remote') = (destination_id IS NOT NULL)
+    ),
+    CONSTRAINT target_remote_is_government CHECK (kind = 'mailbox' OR party_kind = 'government')
 );
 
 CREATE TABLE address (
@@ -74,7 +77,7 @@ CREATE TABLE address (
     FOREIGN KEY (flow_id, party_id) REFERENCES flow (id, owner_id),
     UNIQUE (id, party_kind),
     -- A government address belongs to exactly one flow and thereby determines the flow of a message.
-    CHECK ((party_kind = 'government') = (flow_id IS NOT NULL))
+    CONSTRAINT address_flow_by_kind CHECK ((party_kind = 'government') = (flow_id IS NOT NULL))
 );
 CREATE INDEX address_party ON address (party_id);
 CREATE INDEX address_target ON address (target_id);
@@ -85,9 +88,10 @@ CREATE TABLE connection (
     address_kind text NOT NULL DEFAULT 'private' CHECK (address_kind = 'private'),
     flow_id bigint NOT NULL REFERENCES flow (id),
     valid_from date NOT NULL,
-    valid_until date CHECK (valid_until >= valid_from),
+    valid_until date CONSTRAINT connection_period_check CHECK (valid_until >= valid_from),
     FOREIGN KEY (address_id, address_kind) REFERENCES address (id, party_kind) ON DELETE CASCADE,
-    EXCLUDE USING gist (address_id WITH =, flow_id WITH =, daterange(valid_from, valid_until, '[]') WITH &&)
+    CONSTRAINT connection_no_overlap
+        EXCLUDE USING gist (address_id WITH =, flow_id WITH =, daterange(valid_from, valid_until, '[]') WITH &&)
 );
 CREATE INDEX connection_address_flow ON connection (address_id, flow_id);
 COMMENT ON COLUMN connection.valid_until IS 'the last day, included; null: until further notice';
@@ -104,7 +108,7 @@ CREATE TABLE credential (
     active boolean NOT NULL DEFAULT true,
     -- One mailbox at most, and only one of the credential's own party.
     FOREIGN KEY (mailbox_id, party_id, mailbox_kind) REFERENCES target (id, party_id, kind),
-    CHECK (mailbox_id IS NOT NULL OR NOT 'pop3' = ANY (services))
+    CONSTRAINT credential_pop3_needs_mailbox CHECK (mailbox_id IS NOT NULL OR NOT 'pop3' = ANY (services))
 );
 CREATE INDEX credential_party ON credential (party_id);
 

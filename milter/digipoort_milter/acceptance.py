@@ -1,0 +1,186 @@
+"""The acceptance role: judges a message against its flow's interface; Postfix turns the verdict into the receipt."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import Milter
+
+from digipoort import reasons
+from digipoort.reasons import Finding
+from digipoort.references import ENVELOPE_HEADER, SIZE_HEADER
+from digipoort_milter.addresses import normalised
+from digipoort_milter.envelope import parse_envelope
+from digipoort_milter.header_checks import header_findings
+from digipoort_milter.message import HeaderField, Meter, field_octets, is_gateway_header, read_marks
+from digipoort_milter.mime_structure import MimeScanner
+from digipoort_milter.outcome import ChangeSender, Outcome, removals
+from digipoort_milter.profiles import MAX_STORED_HEADER_OCTETS, ProfileStore
+from digipoort_milter.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from digipoort.settings import MilterSettings
+    from digipoort_milter.message import Marks
+    from digipoort_milter.outcome import Change
+    from digipoort_milter.profiles import FlowProfile, Profiles
+
+ACTIONS: Final = Milter.CHGHDRS | Milter.CHGFROM
+MAX_FINDINGS: Final = 10
+_MAX_RECIPIENTS: Final = 1000
+_MAX_GATEWAY_HEADERS: Final = 20
+
+
+class Acceptance:
+    """One message before its verdict."""
+
+    def __init__(self, sender: bytes, profiles: Profiles | None, log: FilteringBoundLogger) -> None:
+        """`profiles` are those in force, None when none could ever be read."""
+        self._started = time.perf_counter()
+        self._log = log
+        self._sender = sender
+        self._profiles = profiles
+        self._recipients: tuple[str, ...] = ()
+        self._fields: list[HeaderField] = []
+        self._gateway_fields: list[HeaderField] = []
+        self._header_octets = 0
+        self._meter = Meter()
+        self._flow: FlowProfile | None = None
+        self._scanner: MimeScanner | None = None
+        self.reference: str | None = None
+
+    def recipient(self, address: bytes) -> None:
+        """Take a recipient; the hop sends one at a time, a few more do no harm."""
+        if len(self._recipients) >= _MAX_RECIPIENTS:
+            raise ValueError(f"more than {_MAX_RECIPIENTS} recipients")
+        self._recipients += (normalised(address),)
+
+    def header(self, name: str, value: bytes) -> None:
+        """Keep a header field, as long as the header could still be within any profile's limit."""
+        if is_gateway_header(name):
+            if len(self._gateway_fields) < _MAX_GATEWAY_HEADERS:
+                self._gateway_fields.append(HeaderField(name, value))
+            return
+        self._header_octets += field_octets(name, value)
+        if self._header_octets <= MAX_STORED_HEADER_OCTETS:
+            self._fields.append(HeaderField(name, value))
+
+    def body(self, chunk: bytes) -> None:
+        """Digest and scan a part of the body."""
+        self._open()
+        self._meter.add_body(chunk)
+        if self._scanner is not None:
+            self._scanner.feed(chunk)
+
+    def finish(self, macro: Callable[[str], str | None]) -> Outcome:
+        """Give the verdict."""
+        self._open()
+        marks = read_marks(self._gateway_fields)
+        self.reference = marks.reference if marks else None
+        findings = self._findings(marks)
+        self._report(macro("i"), findings)
+        if marks is None or findings:
+            return Outcome(findings=tuple(findings))
+        return Outcome(changes=self._hand_over(marks))
+
+    def _open(self) -> None:
+        """Find the flow, once envelope and header are known."""
+        if self._flow is not None or self._profiles is None:
+            return
+        self._flow = self._profiles.flow_for(self._recipients, normalised(self._sender))
+        if self._flow is not None:
+            self._scanner = MimeScanner(self._fields, self._flow.interface)
+
+    def _findings(self, marks: Marks | None) -> list[Finding]:
+        if self._profiles is None:
+            return [Finding(reasons.INTERNAL_ERROR)]
+        if marks is None:
+            return [Finding(reasons.STAGE_ONE_MARK_MISSING)]
+        if marks.digest != self._meter.digest():
+            return [Finding(reasons.BODY_CHANGED)]
+        if self._flow is None or self._scanner is None:
+            return [Finding(reasons.NOT_YET_PUBLISHED)]
+        found = [
+            *self._header_findings(self._flow),
+            *self._scanner.finish(),
+            *_size_findings(marks.size, self._flow),
+        ]
+        return [finding for index, finding in enumerate(found) if finding not in found[:index]][:MAX_FINDINGS]
+
+    def _header_findings(self, flow: FlowProfile) -> list[Finding]:
+        limit = flow.interface.max_header_octets
+        large = [Finding(reasons.HEADER_TOO_LARGE, {"limit": str(limit)})] if self._header_octets > limit else []
+        if self._header_octets > MAX_STORED_HEADER_OCTETS:
+            return large  # the fields are incomplete: what seems missing may well be there
+        return [*header_findings(self._fields, normalised(self._sender), self._recipients, flow.interface), *large]
+
+    def _hand_over(self, marks: Marks) -> tuple[Change, ...]:
+        """Remove what was only for this stage, and give the envelope back what the hop could not carry."""
+        names = [field.name.lower() for field in self._gateway_fields]
+        changes = [
+            change for name in (SIZE_HEADER, ENVELOPE_HEADER) for change in removals(name, names.count(name.lower()))
+        ]
+        envelope = parse_envelope(marks.envelope)
+        if envelope:
+            changes.append(ChangeSender(self._sender.decode("utf-8", "surrogateescape"), envelope))
+        return tuple(changes)
+
+    def _report(self, queue_id: str | None, findings: list[Finding]) -> None:
+        codes = [finding.reason.code for finding in findings]
+        if not findings:
+            log, event = self._log.info, "message_accepted"
+        elif not findings[0].reason.temporary:
+            log, event = self._log.info, "message_refused"
+        else:
+            # A changed body is the one thing that must never happen: the gateway itself is at fault.
+            grave = reasons.BODY_CHANGED.code in codes
+            log, event = (self._log.error if grave else self._log.warning), "message_deferred"
+        log(
+            event,
+            ref=self.reference,
+            queue_id=queue_id,
+            reason=",".join(codes) or None,
+            elapsed_ms=(time.perf_counter() - self._started) * 1000,
+            flow=self._flow.code if self._flow else None,
+            sender=self._sender,
+            recipient=",".join(self._recipients),
+        )
+
+
+def _size_findings(octets: int, flow: FlowProfile) -> list[Finding]:
+    if octets <= flow.size_limit:
+        return []
+    parameters = {"flow": flow.code, "size": str(octets), "limit": str(flow.size_limit)}
+    return [Finding(reasons.MESSAGE_TOO_LARGE, parameters)]
+
+
+@Milter.header_leading_space
+class AcceptanceSession(Session[Acceptance]):
+    """The callbacks of this role."""
+
+    @Milter.noreply
+    @Milter.decode("bytes")
+    def envfrom(self, sender: bytes, *parameters: bytes) -> int:
+        """Begin a message."""
+        return self.start(sender, parameters)
+
+    @Milter.noreply
+    @Milter.decode("bytes")
+    def envrcpt(self, recipient: bytes, *_parameters: bytes) -> int:
+        """Take a recipient."""
+        self.guarded(lambda handler: handler.recipient(recipient))
+        return Milter.CONTINUE
+
+
+def session_factory(settings: MilterSettings, log: FilteringBoundLogger) -> Callable[[], AcceptanceSession]:
+    """Return what makes the session of a new connection."""
+    store = ProfileStore(settings.profiles_file, log)
+
+    def begin(sender: bytes, _parameters: tuple[bytes, ...]) -> Acceptance:
+        return Acceptance(sender, store.current(), log)
+
+    return lambda: AcceptanceSession(begin, log)

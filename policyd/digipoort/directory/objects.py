@@ -1,0 +1,103 @@
+"""What the directory holds, as it travels from the admin CLI and the seed file to the store. The schema checks the values."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+# Our own choice: what a flow gets when nothing is said. No published interface specification prescribes a number.
+DEFAULT_SIZE_LIMIT: Final = 10 * 1024 * 1024
+_MAILBOX_ID_OCTETS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """An organisation; `kind` is private or government."""
+
+    code: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A message flow, owned by the government party with the code `owner`; `size_limit` in octets."""
+
+    code: str
+    name: str
+    owner: str
+    size_limit: int = DEFAULT_SIZE_LIMIT
+    interface: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """How mail reaches a physical domain: Postfix's nexthop and TLS policy."""
+
+    domain: str
+    nexthop: str
+    tls_level: str = "secure"
+    tls_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox of the party with the code `party`, read over POP3."""
+
+    mailbox: str
+    party: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A physical address `local_part@domain` at an agency; its domain is a destination's."""
+
+    local_part: str
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A logical address; `flow` is its only flow for a government party, None for a private one.
+
+    `target` is a mailbox's id, or a remote address, which is made when the directory does not hold it yet.
+    """
+
+    address: str
+    party: str
+    flow: str | None
+    target: str | Remote
+
+
+@dataclass(frozen=True, slots=True)
+class FlowConnection:
+    """A private address takes part in a flow from one day until another, both included; None: until further notice."""
+
+    address: str
+    flow: str
+    valid_from: date
+    valid_until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A login with a password's hash, the services it may use (pop3, submission) and the id of the mailbox it opens."""
+
+    login: str
+    party: str
+    password_hash: str = field(repr=False)
+    services: tuple[str, ...]
+    mailbox: str | None = None
+
+
+DirectoryObject = Party | Flow | Destination | Mailbox | Address | FlowConnection | Credential
+
+
+def new_mailbox_id() -> str:
+    """Return an id for a new mailbox that was never given before: 16 hexadecimal digits, 64 random bits."""
+    return secrets.token_hex(_MAILBOX_ID_OCTETS)

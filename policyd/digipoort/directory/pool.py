@@ -1,0 +1,147 @@
+"""Connections to the directory for daemons that answer many clients from one event loop.
+
+Built on psycopg's asynchronous connections, not on psycopg_pool: Debian 12's version (3.1.5) doubles the wait between
+two attempts to reconnect for as long as an outage lasts, and loses a connection for good when a request that waits for
+one is cancelled at its deadline. Here nothing runs in the background. There are as many lanes as connections are
+allowed; a request borrows a lane, and the lane opens its connection when it has none that works. So the first request
+after an outage is served, and whatever happens to a request, its lane comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import LiteralString
+
+Row: TypeAlias = tuple[Any, ...]
+Connection: TypeAlias = psycopg.AsyncConnection[Row]
+
+# Connections are renewed so that a host returns to the first server of its DSN after that was away.
+MAX_CONNECTION_AGE_SECONDS: Final = 600.0
+_KEEPALIVE: Final = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+
+
+class DirectoryUnavailable(Exception):  # noqa: N818 - a state of affairs, as the log event of the same name
+    """The directory gave no answer: it is down, it refused the connection, or it lacks what the statement reads."""
+
+
+class DirectoryPool:
+    """At most `connections` connections, each lent to one request at a time; who finds none free waits its turn."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], connections: int) -> None:
+        """Open nothing yet: `connect` is awaited when a request needs a connection."""
+        self._lanes = [_Lane(connect) for _ in range(connections)]
+        self._free: asyncio.LifoQueue[_Lane] = asyncio.LifoQueue()
+        for lane in self._lanes:
+            self._free.put_nowait(lane)
+
+    async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
+        """Return the first row of a statement, or None when it has no rows; has no deadline, but may be cancelled.
+
+        A connection that fails (the server was restarted, a migration changed a prepared statement's result) is
+        replaced and the statement is sent once more: it must only read. Raises DirectoryUnavailable when that fails
+        too, and psycopg.DataError when a parameter is one that PostgreSQL cannot take.
+        """
+        lane = await self._free.get()
+        try:
+            return await lane.fetch_one(query, parameters)
+        except psycopg.DataError:
+            raise
+        except psycopg.Error as error:
+            raise DirectoryUnavailable(" ".join(str(error).split()) or type(error).__name__) from error
+        finally:
+            self._free.put_nowait(lane)
+
+    async def close(self) -> None:
+        """Close every connection; a request that is still under way fails."""
+        for lane in self._lanes:
+            await lane.close()
+
+
+class _Lane:
+    """One connection at most, with a cursor that is kept too: opening one for every request is not free."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._cursor: psycopg.AsyncCursor[Row] | None = None
+        self._renew_at = 0.0
+
+    async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
+        """Ask over the connection there is; over a new one if there is none, or it turns out to be broken."""
+        if self._cursor is not None and time.monotonic() < self._renew_at:
+            try:
+                return await self._ask(self._cursor, query, parameters)
+            except psycopg.DataError:
+                raise
+            except psycopg.Error:
+                # Whatever it was, a connection with a past is not evidence against the directory; a fresh one is.
+                pass
+        await self.close()
+        self._connection = await self._connect()
+        self._cursor = self._connection.cursor()
+        self._renew_at = time.monotonic() + MAX_CONNECTION_AGE_SECONDS
+        return await self._ask(self._cursor, query, parameters)
+
+    async def _ask(
+        self, cursor: psycopg.AsyncCursor[Row], query: LiteralString, parameters: Mapping[str, object]
+    ) -> Row | None:
+        try:
+            await cursor.execute(query, parameters)
+            return await cursor.fetchone()
+        except BaseException:
+            # Cancelled in the middle, or failed: a late answer must never be taken for that of the next request.
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        connection, self._connection, self._cursor = self._connection, None, None
+        if connection is not None:
+            await connection.close()
+
+
+def open_pool(dsn: str, connections: int, deadline: float) -> DirectoryPool:
+    """Return a pool over the libpq conninfo `dsn` for requests that have `deadline` seconds; connects on first use."""
+    conninfo = _conninfo(dsn, deadline)
+
+    async def connect() -> Connection:
+        return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+
+    return DirectoryPool(connect, connections)
+
+
+async def fetch_one(
+    pool: DirectoryPool, query: LiteralString, parameters: Mapping[str, object], deadline: float
+) -> Row | None:
+    """Return a statement's first row or None within `deadline` seconds: the wait for a connection, retry and answer.
+
+    Raises TimeoutError when the time is up, DirectoryUnavailable and psycopg.DataError as DirectoryPool.fetch_one.
+    """
+    async with asyncio.timeout(deadline):
+        return await pool.fetch_one(query, parameters)
+
+
+def _conninfo(dsn: str, deadline: float) -> str:
+    """Add to a conninfo what keeps a dead or slow server from holding requests; what the admin set there goes first.
+
+    tcp_user_timeout also ends the attempt to connect to a host that never answers, so that libpq tries the next host of
+    a multi-host DSN: its own connect_timeout does not apply to asynchronous connections (libpq: PQconnectPoll).
+    """
+    given = conninfo_to_dict(dsn)
+    milliseconds = max(1, round(deadline * 1000))
+    settings = f"-c statement_timeout={milliseconds} -c default_transaction_read_only=on"
+    defaults = {
+        **_KEEPALIVE,
+        "connect_timeout": str(max(2, math.ceil(deadline))),
+        "tcp_user_timeout": str(max(1, milliseconds // 2)),
+    }
+    options = f"{settings} {given.get('options', '')}".strip()
+    return make_conninfo(**(defaults | given | {"options": options, "client_encoding": "utf8"}))

@@ -1,0 +1,183 @@
+"""Writes and lists what the directory holds, for the admin CLI and the seed.
+
+`add` runs in the caller's transaction (`session.writing`). What the schema's constraints refuse comes out as
+psycopg.errors.IntegrityError, which `faults.sentence` explains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, LiteralString, assert_never
+
+from psycopg.types.json import Jsonb
+
+from digipoort.directory import queries
+from digipoort.directory.objects import (
+    Address,
+    Credential,
+    Destination,
+    DirectoryObject,
+    Flow,
+    FlowConnection,
+    Mailbox,
+    Party,
+    Remote,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+LISTS: Final[Mapping[str, LiteralString]] = {
+    "party": queries.LIST_PARTIES,
+    "flow": queries.LIST_FLOWS,
+    "destination": queries.LIST_DESTINATIONS,
+    "address": queries.LIST_ADDRESSES,
+    "connection": queries.LIST_CONNECTIONS,
+    "credential": queries.LIST_CREDENTIALS,
+}
+
+
+class UnknownObjectError(Exception):
+    """A change refers to an object that the directory does not hold; the message is a sentence for the admin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of one kind: the columns' names, and a row per object."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+def listed(connection: Connection[TupleRow], kind: str) -> Listing:
+    """Return the objects of a kind (a key of LISTS), in the order of their natural keys."""
+    cursor = connection.execute(LISTS[kind])
+    return Listing(tuple(column.name for column in cursor.description or ()), cursor.fetchall())
+
+
+def add(connection: Connection[TupleRow], item: DirectoryObject) -> None:
+    """Add one object; what it refers to must exist, save that an address's new remote target is made.
+
+    Raises UnknownObjectError when something it refers to does not exist.
+    """
+    match item:
+        case Party():
+            connection.execute(queries.ADD_PARTY, {"code": item.code, "name": item.name, "kind": item.kind})
+        case Flow():
+            _add_flow(connection, item)
+        case Destination():
+            values = {"domain": item.domain, "nexthop": item.nexthop}
+            connection.execute(
+                queries.ADD_DESTINATION, {**values, "tls_level": item.tls_level, "tls_match": item.tls_match}
+            )
+        case Mailbox():
+            party_id = _party_id(connection, item.party)
+            connection.execute(queries.ADD_MAILBOX, {"mailbox": item.mailbox, "party_id": party_id})
+        case Address():
+            _add_address(connection, item)
+        case FlowConnection():
+            dates = {"valid_from": item.valid_from, "valid_until": item.valid_until}
+            connection.execute(queries.ADD_CONNECTION, _connection_ids(connection, item) | dates)
+        case Credential():
+            _add_credential(connection, item)
+        case _:
+            assert_never(item)
+
+
+def holds(connection: Connection[TupleRow], item: DirectoryObject) -> bool:
+    """Tell whether the directory has an object with the natural key of `item`, whatever its other values are.
+
+    A connection's key is its address, flow and first day. Raises UnknownObjectError as `add` does.
+    """
+    query: LiteralString
+    match item:
+        case Party():
+            query, keys = queries.PARTY_ID, {"party": item.code}
+        case Flow():
+            query, keys = queries.FLOW_ID, {"flow": item.code}
+        case Destination():
+            query, keys = queries.DESTINATION_ID, {"domain": item.domain}
+        case Mailbox():
+            query, keys = queries.MAILBOX_ID, {"mailbox": item.mailbox}
+        case Address():
+            query, keys = queries.ADDRESS_ID, {"address": item.address}
+        case FlowConnection():
+            query, keys = queries.CONNECTION_ID, _connection_ids(connection, item) | {"valid_from": item.valid_from}
+        case Credential():
+            query, keys = queries.CREDENTIAL_ID, {"login": item.login}
+        case _:
+            assert_never(item)
+    return connection.execute(query, keys).fetchone() is not None
+
+
+def _add_flow(connection: Connection[TupleRow], flow: Flow) -> None:
+    values = {
+        "code": flow.code,
+        "name": flow.name,
+        "owner_id": _party_id(connection, flow.owner),
+        "size_limit": flow.size_limit,
+        "interface": Jsonb(dict(flow.interface)),
+    }
+    connection.execute(queries.ADD_FLOW, values)
+
+
+def _add_address(connection: Connection[TupleRow], address: Address) -> None:
+    party_id = _party_id(connection, address.party)
+    values = {
+        "address": address.address,
+        "party_id": party_id,
+        "flow_id": None if address.flow is None else _flow_id(connection, address.flow),
+        "target_id": _target_id(connection, party_id, address.target),
+    }
+    connection.execute(queries.ADD_ADDRESS, values)
+
+
+def _add_credential(connection: Connection[TupleRow], credential: Credential) -> None:
+    values = {
+        "login": credential.login,
+        "party_id": _party_id(connection, credential.party),
+        "password_hash": credential.password_hash,
+        "services": list(credential.services),
+        "mailbox_id": None if credential.mailbox is None else _mailbox_id(connection, credential.mailbox),
+    }
+    connection.execute(queries.ADD_CREDENTIAL, values)
+
+
+def _target_id(connection: Connection[TupleRow], party_id: int, target: str | Remote) -> int:
+    """Return the target's row id; a remote address that the directory does not hold yet becomes a target of the party."""
+    if isinstance(target, str):
+        return _mailbox_id(connection, target)
+    missing = f"There is no destination for the domain {target.domain}: digipoort destination add."
+    destination_id = _id(connection, queries.DESTINATION_ID, {"domain": target.domain}, missing)
+    values = {"local_part": target.local_part, "destination_id": destination_id}
+    if connection.execute(queries.REMOTE_ID, values).fetchone() is None:
+        connection.execute(queries.ADD_REMOTE, values | {"party_id": party_id})
+    return _id(connection, queries.REMOTE_ID, values, f"There is no target {target.local_part}@{target.domain}.")
+
+
+def _connection_ids(connection: Connection[TupleRow], item: FlowConnection) -> dict[str, Any]:
+    missing = f"There is no address {item.address}: digipoort address add."
+    address_id = _id(connection, queries.ADDRESS_ID, {"address": item.address}, missing)
+    return {"address_id": address_id, "flow_id": _flow_id(connection, item.flow)}
+
+
+def _party_id(connection: Connection[TupleRow], code: str) -> int:
+    return _id(connection, queries.PARTY_ID, {"party": code}, f"There is no party {code}: digipoort party add.")
+
+
+def _flow_id(connection: Connection[TupleRow], code: str) -> int:
+    return _id(connection, queries.FLOW_ID, {"flow": code}, f"There is no flow {code}: digipoort flow add.")
+
+
+def _mailbox_id(connection: Connection[TupleRow], mailbox: str) -> int:
+    return _id(connection, queries.MAILBOX_ID, {"mailbox": mailbox}, f"There is no mailbox {mailbox}.")
+
+
+def _id(connection: Connection[TupleRow], query: LiteralString, keys: Mapping[str, Any], missing: str) -> int:
+    row = connection.execute(query, keys).fetchone()
+    if row is None:
+        raise UnknownObjectError(missing)
+    return int(row[0])

@@ -1,0 +1,132 @@
+"""From a request's octets to a reply's: parse, ask the directory, decide, log. Every way through it ends in a reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from digipoort import reasons
+from digipoort.decision import (
+    Acceptance,
+    AcceptanceRow,
+    Submission,
+    SubmissionRow,
+    decide_acceptance,
+    decide_submission,
+)
+from digipoort.directory import queries
+from digipoort.directory.pool import DirectoryUnavailable
+from digipoort.reasons import Finding
+from digipoort_policyd.protocol import RequestMalformed, format_reply, parse_request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from typing import LiteralString
+
+    from structlog.typing import FilteringBoundLogger
+
+    from digipoort_policyd.protocol import PolicyRequest
+
+    Fetch: TypeAlias = Callable[[LiteralString, Mapping[str, object]], Awaitable[tuple[Any, ...] | None]]
+
+
+class PolicyService:
+    """Answers policy requests; its only state is whether the directory answered last time, so that a change shows."""
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        log: FilteringBoundLogger,
+        *,
+        logical_domains: Collection[str],
+        timezone: str,
+        deadline: float,
+    ) -> None:
+        """Take `fetch`, which returns a statement's one row; every request is answered within `deadline` seconds."""
+        self._fetch = fetch
+        self._log = log
+        self._logical_domains = frozenset(logical_domains)
+        self._timezone = timezone
+        self._deadline = deadline
+        self._directory_available = True
+
+    async def answer(self, block: bytes) -> bytes:
+        """Return the reply to one request; raises nothing but CancelledError."""
+        started = time.perf_counter()
+        try:
+            request = parse_request(block)
+        except RequestMalformed as fault:
+            # Nothing was waited for: a client with a thousand such requests must not keep the others out.
+            await asyncio.sleep(0)
+            return self.refuse_malformed(fault)
+        finding = await self._finding(request)
+        self._log_decision(request, finding, (time.perf_counter() - started) * 1000)
+        return format_reply(finding)
+
+    def refuse_malformed(self, fault: RequestMalformed) -> bytes:
+        """Log a request that cannot be understood and return its reply, which is temporary: the fault is ours."""
+        self._log.warning("request_malformed", reason=reasons.REQUEST_MALFORMED.code, detail=str(fault))
+        return format_reply(Finding(reasons.REQUEST_MALFORMED))
+
+    async def _finding(self, request: PolicyRequest) -> Finding | None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                finding = await self._decide(request)
+        except TimeoutError:
+            return Finding(reasons.DEADLINE_EXCEEDED)
+        except DirectoryUnavailable as error:
+            self._note_directory(str(error))
+            return Finding(reasons.DIRECTORY_UNAVAILABLE)
+        except Exception:  # noqa: BLE001 - logged; whatever it is, the message is not at fault and must wait
+            self._log.exception("internal_error", reason=reasons.INTERNAL_ERROR.code, instance=request.instance)
+            return Finding(reasons.INTERNAL_ERROR)
+        self._note_directory(None)
+        return finding
+
+    async def _decide(self, request: PolicyRequest) -> Finding | None:
+        if request.context == "submission":
+            submission = Submission(
+                request.sasl_username, request.sender, request.recipient, encrypted=bool(request.encryption_protocol)
+            )
+            row = await self._row(queries.SUBMISSION, submission.parameters())
+            return decide_submission(submission, SubmissionRow(*row), self._logical_domains)
+        acceptance = Acceptance(request.sender, request.recipient, request.size)
+        row = await self._row(queries.ACCEPTANCE, acceptance.parameters(self._timezone))
+        return decide_acceptance(acceptance, AcceptanceRow(*row))
+
+    async def _row(self, query: LiteralString, parameters: Mapping[str, object]) -> tuple[Any, ...]:
+        row = await self._fetch(query, parameters)
+        if row is None:
+            raise LookupError("A statement that decides returned no row.")
+        return row
+
+    def _note_directory(self, fault: str | None) -> None:
+        """Log when the directory goes away, with what libpq said, and when it comes back, not each request between."""
+        available = fault is None
+        if available == self._directory_available:
+            return
+        self._directory_available = available
+        if available:
+            self._log.info("directory_restored")
+        else:
+            self._log.error("directory_unavailable", reason=reasons.DIRECTORY_UNAVAILABLE.code, detail=fault)
+
+    def _log_decision(self, request: PolicyRequest, finding: Finding | None, elapsed_ms: float) -> None:
+        values = {
+            "elapsed_ms": elapsed_ms,
+            "context": request.context,
+            "instance": request.instance,
+            "login": request.sasl_username,
+            "sender": request.sender,
+            "recipient": request.recipient,
+            "client": request.client_address,
+        }
+        if request.queue_id:
+            values["queue_id"] = request.queue_id
+        if finding is None:
+            self._log.info("recipient_allowed", **values)
+        elif finding.reason.temporary:
+            self._log.warning("recipient_deferred", reason=finding.reason.code, **values)
+        else:
+            self._log.info("recipient_refused", reason=finding.reason.code, **values)

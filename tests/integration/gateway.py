@@ -1,0 +1,132 @@
+"""The running sandbox as the tests see it: its parties' clients, its daemons, and a record of all that a party saw."""
+
+from __future__ import annotations
+
+import itertools
+import smtplib
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from tests.sandbox import clients
+from tests.sandbox.clients import Account, Report
+from tests.sandbox.gateway import admin_environment
+from tests.sandbox.layout import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.sandbox.layout import Layout
+
+T = TypeVar("T")
+WAIT_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One sandbox. Everything that a party can see is kept under `seen`, for the search for disclosures."""
+
+    env: Mapping[str, str]
+    layout: Layout
+    seen: Path
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def account(self, name: str, address: str = "") -> Account:
+        """Return one of the sandbox's accounts, e.g. TRADER."""
+        return Account.of(self.env, name, address)
+
+    def record(self, content: bytes) -> None:
+        """Keep what a party saw."""
+        (self.seen / f"{next(self.numbers):06}").write_bytes(content)
+
+    def send(self, account: Account, recipients: list[str], message: bytes, *, notify: str = "", port: str = "") -> None:
+        """Submit with msmtp; the gateway must say 250."""
+        result = clients.send(self.env, account, recipients, message, notify=notify, port=port)
+        assert result.returncode == 0, result.stderr.decode()
+
+    def fetch(self, account: Account, *, port: str = "") -> list[bytes]:
+        """Fetch and delete everything in a mailbox, with mpop."""
+        mails = clients.fetch(self.env, account, port=port)
+        for mail in mails:
+            self.record(mail)
+        return mails
+
+    def receipts(self, account: Account, count: int, *, wait: float = WAIT_SECONDS) -> list[Report]:
+        """Fetch until `count` receipts have come, and check that no further one follows at once."""
+        found: list[Report] = []
+        deadline = time.monotonic() + wait
+        while len(found) < count and time.monotonic() < deadline:
+            found += [report for raw in self.fetch(account) if (report := clients.read_report(raw))]
+            time.sleep(0.1)
+        assert len(found) == count, [report.subject for report in found]
+        return found
+
+    def receipt(self, account: Account) -> Report:
+        """Return the one receipt that must come."""
+        return self.receipts(account, 1)[0]
+
+    def agency_copy(self, mark: str) -> bytes:
+        """Return the message with `mark` in it from the agency's Maildir."""
+        return self.wait_for(lambda: next(iter(self.agency_copies(mark)), None), f"{mark} at the agency")
+
+    def agency_copies(self, mark: str) -> list[bytes]:
+        """Return every message with `mark` in it that the agency's server has."""
+        paths = sorted(Path(self.env["AGENCY_MAILDIR"], "new").iterdir())
+        return [copy for path in paths if mark.encode() in (copy := path.read_bytes())]
+
+    def smtp(self, port: str = "", *, login: Account | None = None) -> smtplib.SMTP:
+        """Return an SMTP session after STARTTLS (and AUTH), for dialogues that no stock client has."""
+        context = ssl.create_default_context(cafile=self.env["CA_FILE"])
+        session = smtplib.SMTP(self.env["GATEWAY_HOST"], int(port or self.env["SUBMISSION_PORT"]), timeout=60)
+        session.starttls(context=context)
+        session.ehlo("client.test")
+        if login:
+            session.login(login.login, login.password)
+        return session
+
+    def command(self, session: smtplib.SMTP, line: str) -> str:
+        """Send one command line and return the reply, which a party sees."""
+        code, text = session.docmd(line)
+        self.record(text)
+        return f"{code} {text.decode(errors='replace')}"
+
+    def log(self) -> str:
+        """Return MAIL_LOG."""
+        return Path(self.env["MAIL_LOG"]).read_text(encoding="utf-8", errors="replace")
+
+    def digipoort(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the admin command against this sandbox."""
+        return subprocess.run(
+            [sys.executable, "-m", "digipoort.cli", *arguments],
+            env=admin_environment(self.layout),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def control(self, *arguments: str) -> None:
+        """Stop or start single daemons: `stop --kill policyd`, `start policyd`."""
+        subprocess.run([sys.executable, "-m", "tests.sandbox", *arguments], check=True, cwd=CHECKOUT)
+
+    def postfix(self, program: str, *arguments: str) -> str:
+        """Run one of Postfix's commands on the sandbox's instance."""
+        command = [f"/usr/sbin/{program}", "-c", str(self.layout.postfix), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def queue_is_empty(self) -> bool:
+        """Tell whether Postfix's queue is empty."""
+        return not self.postfix("postqueue", "-j").strip()
+
+    def wait_for(self, look: Callable[[], T | None], what: str, wait: float = WAIT_SECONDS) -> T:
+        """Return what `look` finds, as soon as it finds something true."""
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline:
+            found = look()
+            if found:
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"not seen within {wait:g} s: {what}")

@@ -1,0 +1,146 @@
+"""What a killed daemon costs: every message that got 250 ends delivered once, with exactly one receipt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.sandbox.clients import compose, read_report
+
+if TYPE_CHECKING:
+    import smtplib
+
+    from tests.integration.gateway import Gateway
+
+MESSAGES: Final = 200
+SUBMITTERS: Final = 4
+SETTLE_SECONDS: Final = 100.0
+
+
+def _submit(gateway: Gateway, marks: list[str], accepted: list[str], taken: threading.Lock) -> None:
+    """Submit until each mark's message got 250, retrying what is refused for now, as a party's software does."""
+    trader, agency = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
+    session: smtplib.SMTP | None = None
+    for mark in marks:
+        raw = compose(trader.address, agency, f"Storing {mark}", "x\n").as_bytes()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                session = session or gateway.smtp(login=trader)
+                session.sendmail(trader.address, [agency], raw)
+            except OSError:  # every fault of smtplib and of the connection
+                session = None
+                time.sleep(0.2)
+                continue
+            with taken:
+                accepted.append(mark)
+            break
+    if session:
+        session.close()
+
+
+@pytest.mark.timeout(240)
+def test_every_daemon_killed_in_the_middle_of_traffic(gateway: Gateway) -> None:
+    run = f"K{time.time_ns()}"
+    marks = [f"{run}-{number:03}" for number in range(MESSAGES)]
+    accepted: list[str] = []
+    taken = threading.Lock()
+    threads = [
+        threading.Thread(target=_submit, args=(gateway, marks[start::SUBMITTERS], accepted, taken))
+        for start in range(SUBMITTERS)
+    ]
+    for thread in threads:
+        thread.start()
+    victims = ("policyd", "milter-submission", "milter-acceptance", "milter-receipt", "authd", "postgresql")
+    for number, victim in enumerate(victims, start=1):
+        gateway.wait_for(lambda number=number: len(accepted) >= number * MESSAGES // 8, f"traffic before {victim}", 60)
+        gateway.control("stop", "--kill", victim)
+        gateway.control("start", victim)
+    for thread in threads:
+        thread.join()
+    gateway.wait_for(gateway.queue_is_empty, "an empty queue", SETTLE_SECONDS)
+
+    assert sorted(accepted) == marks
+    receipts: Counter[str] = Counter()
+    for mail in gateway.fetch(gateway.account("TRADER")):
+        report = read_report(mail)
+        if report and run in report.returned.get("subject", ""):
+            assert report.action == "relayed", report.text
+            receipts[report.returned["subject"].split()[1]] += 1
+    delivered = Counter(
+        line.split()[-1]
+        for copy in gateway.agency_copies(run)
+        for line in copy.decode("utf-8", "replace").splitlines()
+        if line.startswith("Subject: Storing")
+    )
+    assert receipts == Counter(marks)
+    assert delivered == Counter(marks)
+
+
+@pytest.mark.parametrize(
+    ("stopped", "messages"),
+    [pytest.param("milter-acceptance", 5, id="stage 1, acceptance down"), pytest.param("agency", 5, id="stage 2, agency down")],
+)
+def test_requeued_mail_does_not_skip_acceptance(gateway: Gateway, stopped: str, messages: int) -> None:
+    trader, agency = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
+    run = f"R{time.time_ns()}"
+    gateway.control("stop", stopped)
+    try:
+        for number in range(messages):
+            gateway.send(trader, [agency], compose(trader.address, agency, f"{run}-{number}", "x\n").as_bytes())
+        gateway.wait_for(lambda: gateway.postfix("postqueue", "-j").count('"deferred"') >= messages, "deferred mail")
+        gateway.postfix("postsuper", "-r", "ALL")
+        gateway.wait_for(lambda: gateway.postfix("postqueue", "-j").count('"deferred"') >= messages, "deferred mail again")
+        assert not gateway.agency_copies(run)
+    finally:
+        gateway.control("start", stopped)
+    gateway.postfix("postqueue", "-f")
+    gateway.wait_for(lambda: len(gateway.agency_copies(run)) >= messages, "the messages at the agency", 60)
+    gateway.wait_for(gateway.queue_is_empty, "an empty queue", 60)
+
+    receipts = [report for report in gateway.receipts(trader, messages) if report.action == "relayed"]
+    assert len(receipts) == messages
+    copies = gateway.agency_copies(run)
+    assert len(copies) == messages
+    for copy in copies:
+        # Two gateway hops, and what acceptance removes is gone.
+        assert copy.count(b"\nReceived: ") + copy.startswith(b"Received: ") >= 2
+        assert b"X-Digipoort-Size" not in copy
+    references = {receipt.returned["x-digipoort-reference"] for receipt in receipts}
+    judged = [line for line in gateway.log().splitlines() if "event=message_accepted" in line]
+    assert all(any(reference in line for line in judged) for reference in references)
+
+
+def test_receipts_wait_for_their_milter(gateway: Gateway) -> None:
+    trader, agency = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
+    gateway.control("stop", "milter-receipt")
+    try:
+        gateway.send(trader, [agency], compose(trader.address, agency, "Wacht", "x\n").as_bytes())
+        gateway.wait_for(lambda: "deferred" in gateway.postfix("postqueue", "-j"), "a deferred message")
+        assert gateway.fetch(trader) == []
+    finally:
+        gateway.control("start", "milter-receipt")
+    gateway.postfix("postqueue", "-f")
+    receipt = gateway.receipt(trader)
+    assert receipt.action == "relayed"
+    assert receipt.fields["final-recipient"] == f"rfc822; {agency}"
+
+
+def test_an_address_that_is_not_yet_published_waits(gateway: Gateway) -> None:
+    trader, address = gateway.account("TRADER"), f"nieuw{time.time_ns()}@overheid.digipoort.test"
+    added = gateway.digipoort(
+        "address", "add", address, "--party", "DOUANE", "--flow", "AGS", "--remote", f"n{time.time_ns()}@{gateway.env['PHYSICAL_DOMAIN']}"
+    )
+    assert added.returncode == 0, added.stderr
+    gateway.send(trader, [address], compose(trader.address, address, "Nieuw adres", "x\n").as_bytes())
+    gateway.wait_for(lambda: address in gateway.postfix("postqueue", "-j") and "deferred" in gateway.postfix("postqueue", "-j"), "it waits")
+    assert gateway.fetch(trader) == []
+
+    published = gateway.digipoort("maps", "publish")
+    assert published.returncode == 0, published.stderr
+    gateway.postfix("postqueue", "-f")
+    assert gateway.receipt(trader).action == "relayed"

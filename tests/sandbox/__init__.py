@@ -1,0 +1,1 @@
+"""A private gateway on high loopback ports: real daemons, the templates that Ansible installs, a throw-away CA."""

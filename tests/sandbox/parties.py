@@ -1,0 +1,171 @@
+"""The sample parties: what an admin would enter for two agencies and a few traders, and what a party then knows."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from psycopg import connect
+
+from tests.sandbox import layout as names
+from tests.sandbox.agency import REFUSED_LOCAL_PART
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.sandbox.layout import Layout
+
+PARTY_DOMAIN: Final = "partij.digipoort.test"
+AGENCY_DOMAIN: Final = "overheid.digipoort.test"
+# A flow whose limit the tests reach quickly.
+SMALL_FLOW: Final = "SHS"
+SMALL_LIMIT: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trader:
+    """A private party of the sandbox with one address, one mailbox and one login."""
+
+    key: str
+    code: str
+    name: str
+    login: str
+    local_part: str
+    mailbox: str
+    services: tuple[str, ...] = ("pop3", "submission")
+    all_flows_but: tuple[str, ...] = ()
+    valid: tuple[str, str] = ("2020-01-01", "")
+
+    @property
+    def address(self) -> str:
+        """The trader's logical address."""
+        return f"{self.local_part}@{PARTY_DOMAIN}"
+
+
+TRADERS: Final = (
+    Trader("TRADER", "AALSMEER", "Bloemenimport Aalsmeer B.V.", "k7-inlog", "bloemen", "b1f0aa27c3d94e01"),
+    Trader("TRADER2", "MAASVLAKTE", "Maasvlakte Expeditie B.V.", "q4-inlog", "expeditie", "93d2c07be8814f02", all_flows_but=("EMCS",)),
+    Trader("EXPIRED", "VOORHEEN", "Voorheen Handel B.V.", "v9-inlog", "voorheen", "4c11d8e2a7b04f03", valid=("2020-01-01", "2021-12-31")),
+    Trader("POP3_ONLY", "LEZER", "Alleen Lezen B.V.", "l3-inlog", "lezer", "77aa91c0d2e84f04", services=("pop3",)),
+    Trader("INACTIVE", "GESTOPT", "Gestopt B.V.", "g2-inlog", "gestopt", "0d5e66f1b3c74f05"),
+)  # fmt: skip
+AGENCY_LOGIN: Final = "douane-uitgaand"
+AGENCY_ADDRESSES: Final = {
+    "AGS_ADDRESS": ("ags", "AGS", "DOUANE"),
+    "EMCS_ADDRESS": ("emcs", "EMCS", "DOUANE"),
+    "REJECT_ADDRESS": ("controle", "AGS", "DOUANE"),
+    "SMALL_ADDRESS": ("provianderen", SMALL_FLOW, "DOUANE"),
+}
+# The physical local parts differ from the logical ones, so that a search for them finds every disclosure.
+PHYSICAL: Final = {
+    "AGS_ADDRESS": "intake-ags-07", "EMCS_ADDRESS": "intake-emcs-02", "REJECT_ADDRESS": REFUSED_LOCAL_PART, "SMALL_ADDRESS": "intake-shs-01",
+}  # fmt: skip
+
+
+def seed(layout: Layout, environment: dict[str, str], owner_dsn: str) -> dict[str, str]:
+    """Enter flows and sample parties; return the password per key, e.g. TRADER."""
+    _digipoort(environment, "seed")
+    flows = [flow["code"] for flow in json.loads(_digipoort(environment, "flow", "list", "--json"))]
+    passwords = {trader.key: secrets.token_urlsafe(12) for trader in TRADERS} | {"AGENCY": secrets.token_urlsafe(12)}
+    folder = layout.settings / "passwords"
+    folder.mkdir(mode=0o700)
+    for key, password in passwords.items():
+        path = folder / key
+        path.touch(mode=0o600)
+        path.write_text(password, encoding="ascii")
+    source = folder / "parties.toml"
+    source.write_text(_description(layout, flows), encoding="utf-8")
+    _digipoort(environment, "seed", str(source))
+    with connect(owner_dsn) as session:
+        session.execute("UPDATE credential SET active = false WHERE login = %s", [_trader("INACTIVE").login])
+        session.execute("UPDATE flow SET size_limit = %s WHERE code = %s", [SMALL_LIMIT, SMALL_FLOW])
+    return passwords
+
+
+def environment(passwords: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys of `.instance/env` that tell about parties."""
+    values = {key: f"{local_part}@{AGENCY_DOMAIN}" for key, (local_part, _, _) in AGENCY_ADDRESSES.items()}
+    for trader in TRADERS:
+        values[f"{trader.key}_LOGIN"] = trader.login
+        values[f"{trader.key}_PASSWORD"] = passwords[trader.key]
+        values[f"{trader.key}_ADDRESS"] = trader.address
+    return values | {
+        "AGENCY_LOGIN": AGENCY_LOGIN,
+        "AGENCY_PASSWORD": passwords["AGENCY"],
+        "SMALL_LIMIT": str(SMALL_LIMIT),
+    }
+
+
+def _trader(key: str) -> Trader:
+    return next(trader for trader in TRADERS if trader.key == key)
+
+
+def _description(layout: Layout, flows: list[str]) -> str:
+    """Return the seed file, in the format that `digipoort seed` documents."""
+    tables = [
+        _table(
+            "destination",
+            domain=names.PHYSICAL_DOMAIN,
+            nexthop=f"[127.0.0.1]:{layout.ports.agency}",
+            tls_level="secure",
+            tls_match=names.AGENCY_HOST,
+        )
+    ]
+    tables += [
+        _table(
+            "address",
+            address=f"{local_part}@{AGENCY_DOMAIN}",
+            party=party,
+            flow=flow,
+            remote=f"{PHYSICAL[key]}@{names.PHYSICAL_DOMAIN}",
+        )
+        for key, (local_part, flow, party) in AGENCY_ADDRESSES.items()
+    ]
+    tables.append(
+        _table("credential", login=AGENCY_LOGIN, party="DOUANE", services=["submission"], password_file="AGENCY")  # noqa: S106
+    )
+    for trader in TRADERS:
+        tables += _trader_tables(trader, flows)
+    return "\n".join(tables)
+
+
+def _trader_tables(trader: Trader, flows: list[str]) -> list[str]:
+    valid_from, valid_until = trader.valid
+    until = {"valid_until": valid_until} if valid_until else {}
+    return [
+        _table("party", code=trader.code, name=trader.name, kind="private"),
+        _table("mailbox", mailbox=trader.mailbox, party=trader.code),
+        _table("address", address=trader.address, party=trader.code, mailbox=trader.mailbox),
+        _table(
+            "credential",
+            login=trader.login,
+            party=trader.code,
+            services=list(trader.services),
+            mailbox=trader.mailbox,
+            password_file=trader.key,
+        ),
+        *(
+            _table("connection", address=trader.address, flow=flow, valid_from=valid_from, **until)
+            for flow in flows
+            if flow not in trader.all_flows_but
+        ),
+    ]
+
+
+def _table(kind: str, **values: str | list[str]) -> str:
+    # Dates are TOML's own; a JSON string or list is also a TOML one.
+    lines = (f"{key} = {value if key.startswith('valid_') else json.dumps(value)}\n" for key, value in values.items())
+    return f"[[{kind}]]\n{''.join(lines)}"
+
+
+def _digipoort(environment: dict[str, str], *arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "digipoort.cli", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        raise RuntimeError(f"digipoort {' '.join(arguments)}: {result.stdout}{result.stderr}")
+    return result.stdout

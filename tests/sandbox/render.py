@@ -1,0 +1,115 @@
+"""Renders the templates that Ansible installs, for a sandbox: same files, other variables (design.md section 7)."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Final
+
+import jinja2
+
+from tests.sandbox import layout as names
+from tests.sandbox.pki import fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox.layout import Layout
+
+ROLES: Final = names.CHECKOUT / "ansible" / "roles"
+PACKAGES: Final = (
+    "policyd/digipoort", "policyd/digipoort_policyd", "milter/digipoort_milter", "dovecot_auth/digipoort_auth",
+)  # fmt: skip
+POSTFIX_FILES: Final = ("main.cf", "master.cf", "notify.pcre", "reference.pcre", "bounce.cf")
+# The programs whose settings differ: each connects to the directory as a role of its own.
+PROGRAM_GROUPS: Final = {"policyd": "postfix", "milter": "postfix", "authd": "dovecot", "admin": "root"}
+
+
+def variables(layout: Layout) -> dict[str, object]:
+    """Return the variables that Ansible's defaults and inventory give on a host."""
+    hop = layout.pki / "hop.pem"
+    return {
+        "digipoort_hostname": names.HOSTNAME,
+        "digipoort_logical_domains": names.LOGICAL_DOMAINS,
+        "digipoort_mailbox_domain": names.MAILBOX_DOMAIN,
+        "digipoort_postfix_config_directory": layout.postfix,
+        "digipoort_queue_directory": layout.spool,
+        "digipoort_data_directory": layout.postfix_data,
+        "digipoort_maps_directory": layout.maps,
+        "digipoort_map_type": "lmdb",
+        "digipoort_maillog_file": layout.mail_log,
+        "digipoort_syslog_socket": layout.syslog_socket,
+        "digipoort_policyd_socket": layout.policyd_run / "policyd.sock",
+        "digipoort_milter_directory": layout.milter_run,
+        "digipoort_authd_socket": layout.authd_run / "authd.sock",
+        "digipoort_sasl_socket": layout.run / "sasl.sock",
+        "digipoort_lmtp_socket": layout.run / "lmtp.sock",
+        "digipoort_submission_address": "127.0.0.1",
+        "digipoort_submission_port": layout.ports.submission,
+        "digipoort_submissions_port": layout.ports.submissions,
+        "digipoort_acceptance_port": layout.ports.acceptance,
+        "digipoort_pop3_address": "127.0.0.1",
+        "digipoort_pop3_port": layout.ports.pop3,
+        "digipoort_pop3s_port": layout.ports.pop3s,
+        "digipoort_tls_certificate_file": layout.pki / "gateway.pem",
+        "digipoort_tls_key_file": layout.pki / "gateway.key",
+        "digipoort_agency_ca_file": layout.pki / "ca.pem",
+        "digipoort_hop_certificate_file": hop,
+        "digipoort_hop_key_file": layout.pki / "hop.key",
+        "digipoort_hop_fingerprint": fingerprint(hop),
+        "digipoort_hop_processes": 20,
+        "digipoort_message_size_limit": 26214400,
+        "digipoort_queue_lifetime": "3d",
+        "digipoort_receipt_lifetime": "30d",
+        "digipoort_delay_warning_time": "4h",
+        # Seconds instead of a host's minutes: the fault tests wait for retries.
+        "digipoort_queue_run_delay": "2s",
+        "digipoort_minimal_backoff_time": "2s",
+        "digipoort_maximal_backoff_time": "5s",
+        "digipoort_dovecot_run_directory": layout.dovecot / "run",
+        "digipoort_dovecot_state_directory": layout.dovecot_state,
+        "digipoort_checkpassword": layout.library / "checkpassword",
+        "digipoort_mail_directory": layout.mail,
+        "digipoort_mail_uid": names.MAIL_UID,
+        "digipoort_mail_gid": names.MAIL_UID,
+        "digipoort_mailbox_quota": "1G",
+    }
+
+
+def render(layout: Layout, dsns: dict[str, str]) -> None:
+    """Write every configuration file; `dsns` has the directory's conninfo per program, and `write` for the admin."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROLES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )  # noqa: S701 - configuration files, not HTML
+    values = variables(layout)
+    for name in POSTFIX_FILES:
+        text = environment.get_template(f"postfix/templates/{name}.j2").render(values)
+        (layout.postfix / name).write_text(text, encoding="utf-8")
+    text = environment.get_template("dovecot/templates/dovecot.conf.j2").render(values)
+    (layout.dovecot / "dovecot.conf").write_text(text, encoding="utf-8")
+    template = environment.get_template("gateway/templates/digipoort.env.j2")
+    for program, group in PROGRAM_GROUPS.items():
+        write_dsn = dsns["write"] if program == "admin" else ""
+        own = {"digipoort_directory_dsn": dsns[program], "digipoort_directory_write_dsn": write_dsn}
+        _write_secret(layout.settings / f"{program}.env", template.render(values | own), group)
+
+
+def _write_secret(path: Path, text: str, group: str) -> None:
+    path.touch(mode=0o640)
+    shutil.chown(path, "root", group)
+    path.write_text(text, encoding="utf-8")
+
+
+def copy_programs(layout: Layout) -> None:
+    """Copy our packages and the checkpassword client to where the daemons' users can read them."""
+    for package in PACKAGES:
+        source = names.CHECKOUT / package
+        shutil.copytree(source, layout.library / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    client = layout.library / "checkpassword"
+    shutil.copy(names.CHECKOUT / "dovecot_auth" / "digipoort_auth" / "checkpassword.py", client)
+    client.chmod(0o755)
+
+
+def venv_python() -> str:
+    """Return the interpreter that runs this: it has the development dependencies."""
+    return sys.executable

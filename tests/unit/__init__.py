@@ -1,0 +1,1 @@
+"""Tests of one module each; PostgreSQL is real where SQL is what is tested."""
