@@ -10,32 +10,18 @@ from dataclasses import dataclass
 from typing import Final
 
 # A comment in a comment is not read: nothing writes one there, and refusing it keeps the pattern regular.
-_CFWS: Final = rb"(?:[ \t\r\n]|\((?:[^()\\]|\\.)*\))*"
-_TOKEN: Final = rb"[!#-'*+\-.0-9A-Z^-~]+"
-_QUOTED: Final = rb'"(?:[^"\\]|\\.)*"'
-_MEDIA_TYPE = re.compile(
-    _CFWS + rb"(" + _TOKEN + rb")" + _CFWS + rb"/" + _CFWS + rb"(" + _TOKEN + rb")" + _CFWS, re.DOTALL
-)
+_GRAMMAR: Final = {
+    b"cfws": rb"(?:[ \t\r\n]|\((?:[^()\\]|\\.)*\))*",
+    b"token": rb"[!#-'*+\-.0-9A-Z^-~]+",
+    b"quoted": rb'"(?:[^"\\]|\\.)*"',
+}
+_MEDIA_TYPE = re.compile(rb"%(cfws)b(%(token)b)%(cfws)b/%(cfws)b(%(token)b)%(cfws)b" % _GRAMMAR, re.DOTALL)
 _PARAMETER = re.compile(
-    rb";"
-    + _CFWS
-    + rb"("
-    + _TOKEN
-    + rb")"
-    + _CFWS
-    + rb"="
-    + _CFWS
-    + rb"(?:("
-    + _TOKEN
-    + rb")|("
-    + _QUOTED
-    + rb"))"
-    + _CFWS,
-    re.DOTALL,
+    rb";%(cfws)b(%(token)b)%(cfws)b=%(cfws)b(?:(%(token)b)|(%(quoted)b))%(cfws)b" % _GRAMMAR, re.DOTALL
 )
-_TRAILING_SEMICOLON = re.compile(rb";" + _CFWS, re.DOTALL)
-_SOLE_TOKEN = re.compile(_CFWS + rb"(" + _TOKEN + rb")" + _CFWS, re.DOTALL)
-_VERSION = re.compile(_CFWS + rb"1" + _CFWS + rb"\." + _CFWS + rb"0" + _CFWS, re.DOTALL)
+_TRAILING_SEMICOLON = re.compile(rb";%(cfws)b" % _GRAMMAR, re.DOTALL)
+_SOLE_TOKEN = re.compile(rb"%(cfws)b(%(token)b)%(cfws)b" % _GRAMMAR, re.DOTALL)
+_VERSION = re.compile(rb"%(cfws)b1%(cfws)b\.%(cfws)b0%(cfws)b" % _GRAMMAR, re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _MAX_PARAMETERS: Final = 100

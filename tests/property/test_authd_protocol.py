@@ -1,4 +1,4 @@
-"""The protocol of authd for any octets: what is escaped comes back, and no parser fails in a way that is not its own."""
+"""The protocol of authd for any octets: what is escaped comes back, and no parser fails but in its own way."""
 
 from __future__ import annotations
 

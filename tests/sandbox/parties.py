@@ -156,10 +156,10 @@ def _trader_tables(trader: Trader, flows: list[str]) -> list[str]:
     ]
 
 
-def _table(kind: str, **values: str | list[str]) -> str:
+def _table(section: str, /, **values: str | list[str]) -> str:
     # Dates are TOML's own; a JSON string or list is also a TOML one.
     lines = (f"{key} = {value if key.startswith('valid_') else json.dumps(value)}\n" for key, value in values.items())
-    return f"[[{kind}]]\n{''.join(lines)}"
+    return f"[[{section}]]\n{''.join(lines)}"
 
 
 def _digipoort(environment: dict[str, str], *arguments: str) -> str:

@@ -60,7 +60,6 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_hop_processes": 20,
         "digipoort_message_size_limit": 26214400,
         "digipoort_queue_lifetime": "3d",
-        "digipoort_receipt_lifetime": "30d",
         "digipoort_delay_warning_time": "4h",
         # Seconds instead of a host's minutes: the fault tests wait for retries.
         "digipoort_queue_run_delay": "2s",

@@ -1,4 +1,4 @@
-"""authd on a real UNIX socket, with functions in place of the directory: every way a login can end, and what it logs."""
+"""authd on a real UNIX socket, with functions in place of the directory: each way a login can end, and its log."""
 
 from __future__ import annotations
 
@@ -68,13 +68,24 @@ def login(name: bytes = b"trader", password: bytes = b"secret", service: bytes =
     return request_line(service, name, password, b"192.0.2.1")
 
 
-async def exchange(path: Path, octets: bytes) -> bytes:
-    """Return what authd says to `octets` and a closed sending side."""
+@contextlib.asynccontextmanager
+async def connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_unix_connection(path)
-    with contextlib.suppress(ConnectionError):
-        writer.write(octets)
-        writer.write_eof()
-        return await reader.read()
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def exchange(path: Path, octets: bytes) -> bytes:
+    """Return what authd says to `octets` and a closed sending side; nothing when it hangs up before it read all."""
+    async with connection(path) as (reader, writer):
+        with contextlib.suppress(ConnectionError):
+            writer.write(octets)
+            writer.write_eof()
+            return await reader.read()
     return b""
 
 
@@ -151,8 +162,7 @@ def test_refusals_cost_a_hash_whatever_their_reason(path: Path) -> None:
 
 def test_one_connection_carries_several_requests(path: Path) -> None:
     async def scenario() -> None:
-        async with authd(path):
-            reader, writer = await asyncio.open_unix_connection(path)
+        async with authd(path), connection(path) as (reader, writer):
             for line, reply in ((login(), ACCEPTED), (login(b"nobody"), b"fail\n"), (login(), ACCEPTED)):
                 writer.write(line)
                 assert await reader.readline() == reply
@@ -160,7 +170,6 @@ def test_one_connection_carries_several_requests(path: Path) -> None:
             for octet in pipelined:
                 writer.write(bytes([octet]))
             assert [await reader.readline() for _ in range(3)] == [ACCEPTED, b"fail\n", b"temp\n"]
-            writer.close()
 
     run(scenario())
 
@@ -187,13 +196,12 @@ def test_the_longest_line_is_read_and_one_octet_more_is_not(path: Path) -> None:
 def test_a_directory_that_is_down_is_temporary_and_logged_when_it_changes(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outcomes = iter([DirectoryUnavailable("refused"), DirectoryUnavailable("refused"), TRADER, TRADER])
+    up = iter([False, False, True, True])
 
     async def unsteady(_login: str) -> Credential | None:
-        outcome = next(outcomes)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        if not next(up):
+            raise DirectoryUnavailable("refused")
+        return TRADER
 
     async def scenario() -> None:
         async with authd(path, unsteady):
@@ -247,30 +255,24 @@ def test_a_client_that_leaves_or_never_finishes_harms_nobody(path: Path) -> None
     async def scenario() -> None:
         async with authd(path):
             for octets in (b"", b"DIGIPOORT", login(b"slow"), login() * 3):
-                _, writer = await asyncio.open_unix_connection(path)
-                writer.write(octets)
-                writer.close()
-            _, silent = await asyncio.open_unix_connection(path)
-            silent.write(login()[:20])
-            assert await exchange(path, login()) == ACCEPTED
-            silent.close()
+                async with connection(path) as (_, leaving):
+                    leaving.write(octets)
+            async with connection(path) as (_, silent):
+                silent.write(login()[:20])
+                assert await exchange(path, login()) == ACCEPTED
 
     run(scenario())
 
 
 def test_stopping_finishes_requests_under_way_and_closes_idle_connections(path: Path) -> None:
     async def scenario() -> None:
-        async with authd(path) as server:
-            idle, idle_writer = await asyncio.open_unix_connection(path)
-            busy, busy_writer = await asyncio.open_unix_connection(path)
+        async with authd(path) as server, connection(path) as (idle, _), connection(path) as (busy, busy_writer):
             busy_writer.write(login(b"slow"))
             await asyncio.sleep(0.05)
             assert await server.stop(2) == 0
-            assert await busy.read() == ACCEPTED
+            assert await busy.read() == ACCEPTED.replace(b"trader", b"slow")
             assert await idle.read() == b""
             assert not path.exists()
-            idle_writer.close()
-            busy_writer.close()
 
     run(scenario())
 

@@ -101,3 +101,9 @@ DirectoryObject = Party | Flow | Destination | Mailbox | Address | FlowConnectio
 def new_mailbox_id() -> str:
     """Return an id for a new mailbox that was never given before: 16 hexadecimal digits, 64 random bits."""
     return secrets.token_hex(_MAILBOX_ID_OCTETS)
+
+
+def parse_remote(text: str) -> Remote | None:
+    """Return the physical address that `user@domain` names, in lower case, or None when it is not of that form."""
+    local_part, at, domain = text.lower().rpartition("@")
+    return Remote(local_part, domain) if at and local_part and domain else None

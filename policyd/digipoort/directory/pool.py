@@ -39,9 +39,9 @@ class DirectoryPool:
     def __init__(self, connect: Callable[[], Awaitable[Connection]], connections: int) -> None:
         """Open nothing yet: `connect` is awaited when a request needs a connection."""
         self._lanes = [_Lane(connect) for _ in range(connections)]
-        self._free: asyncio.LifoQueue[_Lane] = asyncio.LifoQueue()
-        for lane in self._lanes:
-            self._free.put_nowait(lane)
+        self._free = list(self._lanes)
+        # Not a queue: asyncio's lets a newcomer overtake those who wait, who are then put back at its end.
+        self._turn = asyncio.Semaphore(connections)
 
     async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
         """Return the first row of a statement, or None when it has no rows; has no deadline, but may be cancelled.
@@ -50,15 +50,17 @@ class DirectoryPool:
         replaced and the statement is sent once more: it must only read. Raises DirectoryUnavailable when that fails
         too, and psycopg.DataError when a parameter is one that PostgreSQL cannot take.
         """
-        lane = await self._free.get()
-        try:
-            return await lane.fetch_one(query, parameters)
-        except psycopg.DataError:
-            raise
-        except psycopg.Error as error:
-            raise DirectoryUnavailable(" ".join(str(error).split()) or type(error).__name__) from error
-        finally:
-            self._free.put_nowait(lane)
+        async with self._turn:
+            # The one used last is the one most likely to be connected.
+            lane = self._free.pop()
+            try:
+                return await lane.fetch_one(query, parameters)
+            except psycopg.DataError:
+                raise
+            except psycopg.Error as error:
+                raise DirectoryUnavailable(" ".join(str(error).split()) or type(error).__name__) from error
+            finally:
+                self._free.append(lane)
 
     async def close(self) -> None:
         """Close every connection; a request that is still under way fails."""

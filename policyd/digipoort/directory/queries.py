@@ -86,7 +86,7 @@ LEFT JOIN destination ON destination.id = target.destination_id
 ORDER BY address.address COLLATE "C"
 """
 PUBLISHED_MAILBOXES: Final[LiteralString] = (
-    """SELECT mailbox FROM target WHERE kind = 'mailbox' ORDER BY mailbox COLLATE "C" """
+    """SELECT mailbox FROM target WHERE kind = 'mailbox' ORDER BY (mailbox || '@') COLLATE "C" """
 )
 PUBLISHED_DESTINATIONS: Final[LiteralString] = (
     "SELECT domain, nexthop, tls_level, tls_match FROM destination ORDER BY domain"

@@ -1,0 +1,263 @@
+"""Publishes the directory to this host: the Postfix tables of the delivery and the milter's flow profiles.
+
+All files come from one snapshot, and their order never shows Postfix or the milter a state that sends a message astray:
+
+1. the tables behind an address (`tls_policy`, `transport`, `mailbox`) and `profiles.json`, the tables with what is
+   new and, still, what is gone;
+2. `virtual_alias`, which makes addresses exist (`relay_recipient_maps`) and leads them to their targets;
+3. the tables of step 1 again, without what is gone, in the opposite order, if anything is gone.
+
+Tables are looked up as virtual(5), transport(5) and TLS_README's `smtp_tls_policy_maps` say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, LiteralString
+
+from digipoort import mapfiles
+from digipoort.directory import queries, session
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+    from digipoort.settings import AdminSettings
+
+PROFILES_VERSION: Final = 1
+ALIAS: Final = "virtual_alias"
+PROFILES: Final = "profiles.json"
+# The order in which additions appear: a nexthop must never be in use before its TLS policy is in force.
+TARGETS: Final = ("tls_policy", "transport", "mailbox")
+_COUNTER: Final = "published_counter"
+_STAGING_PREFIX: Final = ".new-"
+_SMTP_SERVICE: Final = "smtp"
+_ROWS_AT_A_TIME: Final = 2000
+_LOCK_SECONDS: Final = 30.0
+_LOCK_PAUSE: Final = 0.1
+
+
+class PublishError(Exception):
+    """The directory's contents cannot be published on this host; the message is a sentence for the admin."""
+
+
+class PublishBusyError(PublishError):
+    """What stands in the way goes by itself: trying again later helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The outcome: the change counter of the snapshot, how many entries each file has, and which files changed."""
+
+    counter: int
+    counts: dict[str, int]
+    changed: tuple[str, ...]
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """A physical domain's row of the directory."""
+
+    domain: str
+    nexthop: str
+    tls_level: str
+    tls_match: str | None
+
+    def tls_policy(self) -> str:
+        """Return the right-hand side of smtp_tls_policy_maps; the levels that compare no name or fingerprint take none."""
+        if self.tls_match is None or self.tls_level in {"encrypt", "dane-only"}:
+            return self.tls_level
+        return f"{self.tls_level} match={self.tls_match}"
+
+
+def publish(settings: AdminSettings, *, allow_older: bool = False) -> Published:
+    """Publish the directory that DIRECTORY_DSN shows into settings.maps_directory.
+
+    A snapshot that is older than what was published (a replica that lags) is refused, unless `allow_older`. Raises
+    PublishError, mapfiles.PostfixCommandError, OSError, and session.DirectoryFaultError, which leaves all as it was.
+    """
+    started = time.monotonic()
+    folder = settings.maps_directory
+    maps = mapfiles.PostfixMaps(settings.postfix_config_directory, _map_type(settings))
+    with _locked(folder), _staging(folder) as staging:
+        with session.reading(settings.directory_dsn) as connection:
+            counter = _counter(connection)
+            if not allow_older:
+                _refuse_older(folder, counter)
+            counts = _write_snapshot(connection, settings, staging)
+        changed = _switch(staging, folder, maps)
+        mapfiles.write_text(staging / _COUNTER, [b"%d\n" % counter])
+        mapfiles.replace_text(staging / _COUNTER, folder / _COUNTER)
+    return Published(counter, counts, changed, (time.monotonic() - started) * 1000)
+
+
+def domain_clash(domain: str, settings: AdminSettings) -> str | None:
+    """Return, in a sentence, why a domain cannot be a physical one on this gateway, or None when it can.
+
+    An entry in transport_maps overrides relay_transport: a logical domain there would go past acceptance.
+    """
+    if domain in settings.logical_domains:
+        return f"The domain {domain} is a logical domain: it cannot be a physical one too."
+    if domain == settings.mailbox_domain.lower():
+        return f"The domain {domain} is the domain of the mailboxes (MAILBOX_DOMAIN): it cannot be a destination's."
+    return None
+
+
+def _map_type(settings: AdminSettings) -> str:
+    config = str(settings.postfix_config_directory)
+    name = settings.map_type or mapfiles.run_postfix("postconf", "-c", config, "-h", "default_database_type")
+    if name not in mapfiles.SUFFIXES:
+        raise PublishError(f"Maps of the type {name} cannot be published; MAP_TYPE: {', '.join(mapfiles.SUFFIXES)}.")
+    return name
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other publications of this host out; raises PublishBusyError when one takes very long."""
+    until = time.monotonic() + _LOCK_SECONDS
+    with (folder / ".lock").open("w") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise PublishBusyError("Another publication is under way and does not end.") from None
+                time.sleep(_LOCK_PAUSE)
+        yield
+
+
+@contextlib.contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside the published files, on the same file system and with the same group."""
+    for left_behind in folder.glob(f"{_STAGING_PREFIX}*"):
+        shutil.rmtree(left_behind)
+    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=folder) as name:
+        yield Path(name)
+
+
+def _counter(connection: Connection[TupleRow]) -> int:
+    row = connection.execute(queries.CHANGE_COUNTER).fetchone()
+    if row is None:
+        raise PublishError("The directory has lost its change counter: restore it from a backup.")
+    return int(row[0])
+
+
+def _refuse_older(folder: Path, counter: int) -> None:
+    try:
+        published = int((folder / _COUNTER).read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return
+    if counter < published:
+        raise PublishBusyError(
+            f"The server that answered is behind (change {counter}) what this host has published (change {published}); "
+            "try again later, or give --allow-older after a restore from backup."
+        )
+
+
+def _write_snapshot(connection: Connection[TupleRow], settings: AdminSettings, staging: Path) -> dict[str, int]:
+    """Write every file's new text into `staging` and return how many entries each has."""
+    routes = [_Route(*row) for row in connection.execute(queries.PUBLISHED_DESTINATIONS)]
+    for route in routes:
+        clash = domain_clash(route.domain, settings)
+        if clash is not None:
+            raise PublishError(clash)
+    profiles = _profiles(connection)
+    mapfiles.write_text(staging / PROFILES, [_encoded(profiles)])
+    texts: dict[str, Iterable[bytes]] = {
+        "tls_policy": _tls_policies(routes),
+        "transport": _transports(routes),
+        "mailbox": _mailboxes(connection, settings),
+        ALIAS: _aliases(connection, settings),
+    }
+    counts = {name: mapfiles.write_text(staging / name, lines) for name, lines in texts.items()}
+    return counts | {"flows": len(profiles["flows"])}
+
+
+def _tls_policies(routes: Collection[_Route]) -> list[bytes]:
+    """Return a line per nexthop, which is what smtp_tls_policy_maps is searched by, [], port and all, in lower case."""
+    policies: dict[str, _Route] = {}
+    for route in routes:
+        known = policies.setdefault(route.nexthop.lower(), route)
+        if known.tls_policy() != route.tls_policy():
+            raise PublishError(
+                f"The destinations {known.domain} and {route.domain} have the nexthop {route.nexthop} but different TLS "
+                "settings: Postfix has one policy per nexthop."
+            )
+    return sorted(_line(nexthop, route.tls_policy()) for nexthop, route in policies.items())
+
+
+def _transports(routes: Collection[_Route]) -> list[bytes]:
+    return sorted(_line(route.domain, f"{_SMTP_SERVICE}:{route.nexthop.lower()}") for route in routes)
+
+
+def _mailboxes(connection: Connection[TupleRow], settings: AdminSettings) -> Iterator[bytes]:
+    for (mailbox,) in _streamed(connection, queries.PUBLISHED_MAILBOXES):
+        yield _line(_mailbox_address(mailbox, settings), settings.mailbox_transport)
+
+
+def _aliases(connection: Connection[TupleRow], settings: AdminSettings) -> Iterator[bytes]:
+    for address, mailbox, remote in _streamed(connection, queries.PUBLISHED_ALIASES):
+        yield _line(address, remote if mailbox is None else _mailbox_address(mailbox, settings))
+
+
+def _mailbox_address(mailbox: str, settings: AdminSettings) -> str:
+    return f"{mailbox}@{settings.mailbox_domain.lower()}"
+
+
+def _streamed(connection: Connection[TupleRow], query: LiteralString) -> Iterator[TupleRow]:
+    """Yield the rows of a statement through a cursor of the server: a large directory does not fill this host's memory."""
+    with connection.cursor(name="published") as cursor:
+        cursor.itersize = _ROWS_AT_A_TIME
+        cursor.execute(query)
+        yield from cursor
+
+
+def _line(key: str, value: str) -> bytes:
+    return f"{key} {value}\n".encode("ascii")
+
+
+def _profiles(connection: Connection[TupleRow]) -> dict[str, Any]:
+    """Return the milter's flow profiles, format version 1 (digipoort_milter.profiles reads it)."""
+    flows = {
+        code: {"size_limit": size_limit, "interface": interface}
+        for code, size_limit, interface in connection.execute(queries.PUBLISHED_FLOWS)
+    }
+    addresses: dict[str, str] = dict(connection.execute(queries.PUBLISHED_FLOW_ADDRESSES).fetchall())
+    return {"version": PROFILES_VERSION, "addresses": addresses, "flows": flows}
+
+
+def _encoded(profiles: dict[str, Any]) -> bytes:
+    return json.dumps(profiles, indent=1, sort_keys=True).encode("ascii") + b"\n"
+
+
+def _switch(staging: Path, folder: Path, maps: mapfiles.PostfixMaps) -> tuple[str, ...]:
+    """Put the new texts in force in the order that the module describes; return the names of the files that changed."""
+    gone = [name for name in TARGETS if mapfiles.removes_keys(staging / name, folder / name)]
+    changed = set()
+    for name in TARGETS:
+        text = staging / name
+        if name in gone:
+            text = staging / f"{name}.union"
+            mapfiles.write_text(text, mapfiles.union(staging / name, folder / name))
+        if mapfiles.replace_table(maps, text, folder / name):
+            changed.add(name)
+    # A removed address needs no profile while its alias is still there: the milter's answer without one is temporary.
+    if mapfiles.replace_text(staging / PROFILES, folder / PROFILES):
+        changed.add(PROFILES)
+    if mapfiles.replace_table(maps, staging / ALIAS, folder / ALIAS):
+        changed.add(ALIAS)
+    for name in reversed(gone):
+        mapfiles.replace_table(maps, staging / name, folder / name)
+        changed.add(name)
+    return tuple(sorted(changed))
