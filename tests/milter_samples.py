@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,9 @@ PHYSICAL: Final = (b"phys.example", b"mx7", b"192.0.2.25", b"gwhost", b"2525", b
 BOUNDARY: Final = "5EAEB20C0AA.1767312000/gwhost.phys.example"
 CONTENT_TYPE: Final = f' multipart/report; report-type=delivery-status;\n\tboundary="{BOUNDARY}"'.encode()
 MAIN_FIELDS: Final = (
-    HeaderField("Received", b" by gwhost.phys.example (Postfix)\n\tid 5EAEB20C0AA; Fri, 2 Jan 2026 00:00:00 +0000 (UTC)"),
+    HeaderField(
+        "Received", b" by gwhost.phys.example (Postfix)\n\tid 5EAEB20C0AA; Fri, 2 Jan 2026 00:00:00 +0000 (UTC)"
+    ),
     HeaderField("Date", b" Fri, 2 Jan 2026 00:00:00 +0000 (UTC)"),
     HeaderField("From", b" MAILER-DAEMON@gateway.example (Mail Delivery System)"),
     HeaderField("Subject", b" Undelivered Mail Returned to Sender"),
@@ -60,6 +63,7 @@ class Fate:
     diagnostic: str = "smtp; 250 2.0.0 Ok: queued as F3CA924C20B"
 
     def lines(self) -> list[str]:
+        """Return the group's lines, after the blank one that divides groups."""
         original = [f"Original-Recipient: rfc822;{self.original}"] if self.original else []
         return [
             "",
@@ -83,7 +87,7 @@ REFUSED_LATE: Final = Fate(
     final="physicaluser@phys.example",
     action="failed",
     status="5.1.1",
-    diagnostic="smtp; 550 5.1.1 <physicaluser@phys.example>: DGP-2003 (flow=mx7.phys.example) unknown at 192.0.2.25:2525",
+    diagnostic="smtp; 550 5.1.1 <physicaluser@phys.example>: DGP-2003 (flow=mx7.phys.example) not at 192.0.2.25:2525",
 )
 EXPIRED_LATE: Final = Fate(
     final="physicaluser@phys.example",
@@ -110,13 +114,10 @@ def notification(*fates: Fate, full: bool = True, envelope_id: str = "E+1") -> b
     ]
     for fate in fates:
         status += fate.lines()
-    text = "\r\n".join(
-        [
-            "This is the mail system at host gwhost.phys.example.",
-            "",
-            "<physicaluser@phys.example> (expanded from <ags@logical.example>): host",
-            "    mx7.phys.example[192.0.2.25] said: 550 5.1.1 no such user",
-        ]
+    text = (
+        "This is the mail system at host gwhost.phys.example.\r\n\r\n"
+        "<physicaluser@phys.example> (expanded from <ags@logical.example>): host\r\n"
+        "    mx7.phys.example[192.0.2.25] said: 550 5.1.1 no such user"
     )
     header = TRANSPORT_HEADER + SUBMITTED_HEADER + GATEWAY_HEADER
     returned = b"Content-Type: message/rfc822\r\n\r\n" + header + b"\r\n" + RETURNED_BODY
@@ -169,24 +170,31 @@ class Context:
     body: bytes = b""
 
     def setpriv(self, session: object) -> None:
+        """Keep the session."""
         self.session = session
 
     def getsymval(self, name: str) -> str | None:
+        """Give a macro."""
         return self.macros.get(name)
 
     def setreply(self, *parts: str | None) -> None:
+        """Record the reply."""
         self.reply = parts
 
     def addheader(self, name: str, value: str, _index: int) -> None:
+        """Record an added header."""
         self.added.append((name, value))
 
     def chgheader(self, name: str, index: int, value: str) -> None:
+        """Record a changed header."""
         self.changed.append((name, index, value))
 
     def chgfrom(self, sender: str, parameters: str | None) -> None:
+        """Record a changed sender."""
         self.sender = (sender, parameters)
 
     def replacebody(self, chunk: bytes) -> None:
+        """Record a part of the new body."""
         self.body += chunk
 
 
@@ -198,4 +206,4 @@ def fields(*pairs: tuple[str, bytes]) -> list[HeaderField]:
 def chunks(content: bytes, cuts: Sequence[int]) -> list[bytes]:
     """Divide octets at offsets, taken modulo their number."""
     places = sorted({cut % (len(content) + 1) for cut in cuts} | {0, len(content)})
-    return [content[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [content[start:end] for start, end in pairwise(places)]

@@ -79,8 +79,15 @@ def _clean(_logger: WrappedLogger, _method: str, event: MutableMapping[str, obje
             event[key] = f"{value:.2f}"
         elif isinstance(value, bytes | str):
             text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-            event[key] = "".join(_visible(character) for character in text[:MAX_VALUE_CHARACTERS])
+            event[key] = _printable(text[:MAX_VALUE_CHARACTERS])
     return event
+
+
+def _printable(text: str) -> str:
+    # Nearly every value is so already, and a daemon logs thousands of them a second.
+    if text.isprintable() and '"' not in text:
+        return text
+    return "".join(_visible(character) for character in text)
 
 
 def _visible(character: str) -> str:

@@ -1,7 +1,7 @@
 """One published file at a time: a sorted Postfix table or a JSON file, built beside the old one and renamed over it.
 
-A table has two files: the text (`KEY SP VALUE LF`, octets in ascending order of the key, postmap(1)'s input format) and what
-postmap made of it. The text is renamed last, so that whoever finds a text finds the table that was made of it.
+A table has two files: the text (`KEY SP VALUE LF`, ascending by the octets of the key; postmap(1)'s input format) and
+what postmap made of it. The text is renamed last, so that whoever finds a text finds the table that was made of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PostfixCommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PostfixMaps:
-    """Builds tables of `map_type` (a key of SUFFIXES) with the postmap of the Postfix instance configured in `config`."""
+    """Builds tables of `map_type` (a key of SUFFIXES) for the Postfix instance that is configured in `config`."""
 
     config: Path
     map_type: str

@@ -74,7 +74,7 @@ class _Route:
     tls_match: str | None
 
     def tls_policy(self) -> str:
-        """Return the right-hand side of smtp_tls_policy_maps; the levels that compare no name or fingerprint take none."""
+        """Return the right-hand side of smtp_tls_policy_maps; levels that compare no name or fingerprint take none."""
         if self.tls_match is None or self.tls_level in {"encrypt", "dane-only"}:
             return self.tls_level
         return f"{self.tls_level} match={self.tls_match}"
@@ -191,8 +191,8 @@ def _tls_policies(routes: Collection[_Route]) -> list[bytes]:
         known = policies.setdefault(route.nexthop.lower(), route)
         if known.tls_policy() != route.tls_policy():
             raise PublishError(
-                f"The destinations {known.domain} and {route.domain} have the nexthop {route.nexthop} but different TLS "
-                "settings: Postfix has one policy per nexthop."
+                f"The destinations {known.domain} and {route.domain} have the nexthop {route.nexthop}, but different "
+                "TLS settings: Postfix has one policy per nexthop."
             )
     return sorted(_line(nexthop, route.tls_policy()) for nexthop, route in policies.items())
 
@@ -216,7 +216,7 @@ def _mailbox_address(mailbox: str, settings: AdminSettings) -> str:
 
 
 def _streamed(connection: Connection[TupleRow], query: LiteralString) -> Iterator[TupleRow]:
-    """Yield the rows of a statement through a cursor of the server: a large directory does not fill this host's memory."""
+    """Yield a statement's rows through a cursor of the server: a large directory does not fill this host's memory."""
     with connection.cursor(name="published") as cursor:
         cursor.itersize = _ROWS_AT_A_TIME
         cursor.execute(query)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import re
 import smtplib
 import ssl
 import subprocess
@@ -89,9 +91,10 @@ class Gateway:
         return session
 
     def command(self, session: smtplib.SMTP, line: str) -> str:
-        """Send one command line and return the reply, which a party sees."""
+        """Send one command line and return the reply; what it tells the party beyond its own words is kept."""
         code, text = session.docmd(line)
-        self.record(text)
+        typed = re.findall(rb"<([^>]+)>", line.encode())
+        self.record(functools.reduce(lambda reply, words: reply.replace(words, b"TYPED"), typed, text))
         return f"{code} {text.decode(errors='replace')}"
 
     def log(self) -> str:

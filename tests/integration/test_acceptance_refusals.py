@@ -100,7 +100,7 @@ def test_interface(gateway: Gateway, message: str, code: str) -> None:
 
 def test_every_finding_is_reported_at_once(gateway: Gateway) -> None:
     recipient = gateway.env["AGS_ADDRESS"]
-    report = _refused(gateway, "TRADER", recipient, b"Subject: x\r\nBcc: a@b.test\r\n\r\nx\r\n")
+    report = _refused(gateway, "TRADER", recipient, b"From: x@y.test\r\nBcc: a@b.test\r\n\r\nx\r\n")
     for code in ("DGP-3001", "DGP-3003", "DGP-3004", "DGP-3005"):
         assert code in report.text
 

@@ -106,7 +106,7 @@ def start(layout: Layout, daemon: Daemon) -> None:
     if running(layout, daemon.name):
         return
     if daemon.name == "postgresql":
-        postgres.start_cluster(layout.postgresql)
+        _start_cluster(layout)
         _point_to(layout, daemon)
         return
     with (layout.logs / f"{daemon.name}.stderr").open("ab") as errors:
@@ -123,6 +123,20 @@ def start(layout: Layout, daemon: Daemon) -> None:
             start_new_session=True,
         )
     (layout.pids / f"{daemon.name}.pid").write_text(f"{process.pid}\n", encoding="ascii")
+
+
+def _start_cluster(layout: Layout) -> None:
+    """Start PostgreSQL; for a moment after a kill its old process and shared memory are still in the way."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            postgres.start_cluster(layout.postgresql)
+        except subprocess.CalledProcessError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def wait_ready(layout: Layout, daemon: Daemon) -> None:

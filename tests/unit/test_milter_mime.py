@@ -315,9 +315,7 @@ def test_at_most_ten_findings() -> None:
 )
 def test_ten_megabytes_take_little_time_and_memory(unit: bytes) -> None:
     chunk = (unit * (65535 // len(unit) + 1))[:65535]
-    scanner = MimeScanner(
-        fields(("MIME-Version", b" 1.0"), ("Content-Type", MIXED)), InterfaceProfile()
-    )
+    scanner = MimeScanner(fields(("MIME-Version", b" 1.0"), ("Content-Type", MIXED)), InterfaceProfile())
     tracemalloc.start()
     started = time.process_time()
     for _ in range(160):

@@ -40,12 +40,12 @@ SENTENCES: Final[dict[str, str]] = {
     "target_party_id_party_kind_fkey": "The target's party is unknown, is of another kind, or is still in use.",
     "target_mailbox_has_id": "A mailbox has an id, and nothing else has one.",
     "target_remote_has_address": "A remote target has a local part and a destination, and nothing else has them.",
-    "target_remote_is_government": "Only a government party receives at an address outside; a private party has mailboxes.",
+    "target_remote_is_government": "Only a government party has physical addresses; a private party has mailboxes.",
     "address_address_key": "This logical address exists already.",
     "address_party_id_party_kind_fkey": "The address's party is unknown, is of another kind, or is still in use.",
     "address_target_id_party_id_fkey": "The mailbox or physical address belongs to another party than the address.",
-    "address_flow_id_party_id_fkey": "The flow belongs to another party: an address takes part in its own party's flow.",
-    "address_flow_by_kind": "A government address belongs to exactly one flow; a private address is connected to flows.",
+    "address_flow_id_party_id_fkey": "The flow belongs to another party: an address has a flow of its own party.",
+    "address_flow_by_kind": "A government address has exactly one flow; a private address is connected to flows.",
     "connection_address_kind_check": "Only private addresses are connected to flows.",
     "connection_address_id_address_kind_fkey": (
         "Only private addresses are connected to flows; this is a government party's address."
@@ -62,9 +62,19 @@ SENTENCES: Final[dict[str, str]] = {
     "credential_services_check": "The services of a credential are pop3, submission or both.",
     "credential_mailbox_kind_check": "A credential opens a mailbox, not another target.",
     "credential_mailbox_id_party_id_mailbox_kind_fkey": "A credential opens a mailbox of its own party only.",
-    "credential_certificate_fingerprint_check": "A certificate fingerprint is 32 pairs of 0-9 and A-F with colons between.",
+    "credential_certificate_fingerprint_check": "A certificate fingerprint is 32 pairs of 0-9 and A-F, colons between.",
     "credential_pop3_needs_mailbox": "A credential with the service pop3 needs a mailbox.",
 }
+
+# The first that fits counts; errors of one constraint are not here.
+_KINDS: Final[tuple[tuple[type[errors.Error], str], ...]] = (
+    (errors.LockNotAvailable, "Another change of the directory is under way and does not end; try again later."),
+    (errors.OperationalError, "The directory cannot be used now: {detail}."),
+    (errors.NotNullViolation, "A value is missing: {column}."),
+    (errors.UndefinedTable, "The directory has no tables of digipoort: run digipoort migrate."),
+    (errors.InsufficientPrivilege, "The database role may not do this: {detail}."),
+    (errors.ReadOnlySqlTransaction, "This server takes no changes: DIRECTORY_WRITE_DSN must name the primary."),
+)
 
 
 def is_temporary(error: errors.Error) -> bool:
@@ -74,23 +84,13 @@ def is_temporary(error: errors.Error) -> bool:
 
 def sentence(error: errors.Error) -> str:
     """Return what an error of the directory means for the admin: one line, without SQL."""
-    detail = _first_line(error)
-    if isinstance(error, errors.LockNotAvailable):
-        return "Another change of the directory is under way and does not end; try again later."
-    if isinstance(error, errors.OperationalError):
-        return f"The directory cannot be used now: {detail}."
-    if isinstance(error, errors.NotNullViolation):
-        return f"A value is missing: {error.diag.column_name}."
-    if isinstance(error, errors.IntegrityError):
-        name = error.diag.constraint_name or "without a name"
-        return SENTENCES.get(name, f"The directory refuses the change: constraint {name}.")
-    if isinstance(error, errors.UndefinedTable):
-        return "The directory has no tables of digipoort: run digipoort migrate."
-    if isinstance(error, errors.InsufficientPrivilege):
-        return f"The database role may not do this: {detail}."
-    if isinstance(error, errors.ReadOnlySqlTransaction):
-        return "This server takes no changes: DIRECTORY_WRITE_DSN must name the primary."
-    return f"The directory refuses: {detail}."
+    for kind, text in _KINDS:
+        if isinstance(error, kind):
+            return text.format(detail=_first_line(error), column=error.diag.column_name)
+    name = error.diag.constraint_name
+    if name is None:
+        return f"The directory refuses: {_first_line(error)}."
+    return SENTENCES.get(name, f"The directory refuses the change: constraint {name}.")
 
 
 def _first_line(error: errors.Error) -> str:

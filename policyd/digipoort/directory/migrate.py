@@ -1,7 +1,7 @@
 """Brings a directory's schema to this version: numbered SQL files, each applied once, in its own transaction.
 
-A migration is `migrations/NNNN_name.sql`; its file name without the suffix is what the table `migration` records. Files are
-never changed after a release: a correction is a new number.
+A migration is `migrations/NNNN_name.sql`; the name without the suffix is what the table `migration` records. A file
+never changes after a release: a correction is a new number.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def packaged_migrations() -> list[Migration]:
 def migrate(connection: Connection[TupleRow], migrations: Sequence[Migration] | None = None) -> list[str]:
     """Apply what is missing and return the names applied, in order; nothing to do returns an empty list.
 
-    `connection` is an autocommit connection of the schema's owner. Each migration commits with its record, so that a fault
-    leaves those before it applied. Raises MigrationError when the directory records a migration that this version does not
-    have, and psycopg.Error when a statement fails.
+    `connection` is an autocommit connection of the schema's owner. Each migration commits with its record, so that a
+    fault leaves those before it applied. Raises MigrationError when the directory records a migration that this version
+    does not have, and psycopg.Error when a statement fails.
     """
     migrations = packaged_migrations() if migrations is None else migrations
     with connection.transaction():
@@ -70,7 +70,7 @@ def _refuse_newer(applied: set[str], migrations: Sequence[Migration]) -> None:
 
 
 def _apply(connection: Connection[TupleRow], migration: Migration) -> bool:
-    """Apply one migration unless it is there already, which is asked under the lock: another migrator may have been first."""
+    """Apply one migration unless it is there: asked under the lock, because another migrator may have been first."""
     with connection.transaction():
         connection.execute(queries.MIGRATION_LOCK)
         if migration.name in _applied(connection):

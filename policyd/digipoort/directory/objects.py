@@ -1,4 +1,4 @@
-"""What the directory holds, as it travels from the admin CLI and the seed file to the store. The schema checks the values."""
+"""What the directory holds, as it travels from the CLI and the seed file to the store; the schema checks the values."""
 
 from __future__ import annotations
 

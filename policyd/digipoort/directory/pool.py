@@ -10,23 +10,22 @@ after an outage is served, and whatever happens to a request, its lane comes bac
 from __future__ import annotations
 
 import asyncio
-import math
+import functools
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from digipoort.directory.servers import connect_first, connection_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import LiteralString
 
-Row: TypeAlias = tuple[Any, ...]
-Connection: TypeAlias = psycopg.AsyncConnection[Row]
+    from digipoort.directory.servers import Connection, Row
 
 # Connections are renewed so that a host returns to the first server of its DSN after that was away.
 MAX_CONNECTION_AGE_SECONDS: Final = 600.0
-_KEEPALIVE: Final = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 
 
 class DirectoryUnavailable(Exception):  # noqa: N818 - a state of affairs, as the log event of the same name
@@ -111,13 +110,13 @@ class _Lane:
 
 
 def open_pool(dsn: str, connections: int, deadline: float) -> DirectoryPool:
-    """Return a pool over the libpq conninfo `dsn` for requests that have `deadline` seconds; connects on first use."""
-    conninfo = _conninfo(dsn, deadline)
+    """Return a pool over the libpq conninfo `dsn` for requests that have `deadline` seconds; connects on first use.
 
-    async def connect() -> Connection:
-        return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
-
-    return DirectoryPool(connect, connections)
+    Every server of the DSN gets an equal share of the deadline to connect in, and the statement the last one.
+    """
+    attempts = connection_attempts(dsn, deadline)
+    share = deadline / (len(attempts) + 1)
+    return DirectoryPool(functools.partial(connect_first, attempts, share), connections)
 
 
 async def fetch_one(
@@ -129,21 +128,3 @@ async def fetch_one(
     """
     async with asyncio.timeout(deadline):
         return await pool.fetch_one(query, parameters)
-
-
-def _conninfo(dsn: str, deadline: float) -> str:
-    """Add to a conninfo what keeps a dead or slow server from holding requests; what the admin set there goes first.
-
-    tcp_user_timeout also ends the attempt to connect to a host that never answers, so that libpq tries the next host of
-    a multi-host DSN: its own connect_timeout does not apply to asynchronous connections (libpq: PQconnectPoll).
-    """
-    given = conninfo_to_dict(dsn)
-    milliseconds = max(1, round(deadline * 1000))
-    settings = f"-c statement_timeout={milliseconds} -c default_transaction_read_only=on"
-    defaults = {
-        **_KEEPALIVE,
-        "connect_timeout": str(max(2, math.ceil(deadline))),
-        "tcp_user_timeout": str(max(1, milliseconds // 2)),
-    }
-    options = f"{settings} {given.get('options', '')}".strip()
-    return make_conninfo(**(defaults | given | {"options": options, "client_encoding": "utf8"}))

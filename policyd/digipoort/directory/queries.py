@@ -1,7 +1,7 @@
 """Every SQL statement of the gateway, by name. Values are always parameters; nothing here is built from strings.
 
-The daemons ask one question, one round trip, per decision. Statements that decide return exactly one row, whatever exists:
-what is absent is NULL, and the decision about it is made in Python, where it is tested without a database.
+The daemons ask one question, one round trip, per decision. Statements that decide return exactly one row, whatever
+exists: what is absent is NULL, and the decision about it is made in Python, where it is tested without a database.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LEFT JOIN credential ON credential.login = %(login)s
 LEFT JOIN party ON party.id = credential.party_id
 """
 
-# Driven from the two addresses, each one unique-index probe; the connection is looked up from the private side, so that a
-# hub (one flow with very many connected traders) costs no more than any other (facts/policy.md section 3).
+# Driven from the two addresses, each one unique-index probe; the connection is looked up from the private side, so that
+# a hub (one flow with very many connected traders) costs no more than any other (facts/policy.md section 3).
 ACCEPTANCE: Final[LiteralString] = """
 SELECT
     sender.party_kind AS sender_kind,
@@ -76,8 +76,8 @@ WHERE credential.login = %(login)s
 
 CHANGE_COUNTER: Final[LiteralString] = "SELECT value FROM change_counter"
 
-# Addresses of inactive parties stay published: whether mail is taken is the policy daemon's decision, and what was accepted
-# before the party was disabled is still delivered. Sorted as Python sorts, because old and new maps are merged as streams.
+# Addresses of inactive parties stay published: whether mail is taken is the policy daemon's decision, and what was
+# accepted before the party was disabled is still delivered. Sorted as Python sorts octets: maps are merged as streams.
 PUBLISHED_ALIASES: Final[LiteralString] = """
 SELECT address.address, target.mailbox, target.local_part || '@' || destination.domain AS remote
 FROM address

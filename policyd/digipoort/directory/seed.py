@@ -5,8 +5,9 @@ The format; keys without a comment are required strings, and any other key is a 
     [[party]]         code, name, kind ("private" or "government")
     [[flow]]          code, name, owner (a party's code), size_limit (octets; default 10 MiB, our own choice),
                       interface (a table; default empty: the default profile)
-    [[destination]]   domain, nexthop (host, [host], each with or without :port),
-                      tls_level (encrypt, dane-only, fingerprint, verify or secure; default secure), tls_match (optional)
+    [[destination]]   domain, nexthop (host or [host], with or without :port),
+                      tls_level (encrypt, dane-only, fingerprint, verify or secure; default secure),
+                      tls_match (optional)
     [[mailbox]]       mailbox (an id, a-z and 0-9), party
     [[address]]       address, party, flow (government only), and either mailbox (an id) or remote ("user@domain")
     [[connection]]    address, flow, valid_from (a TOML date), valid_until (optional; the last day, included)
@@ -77,7 +78,7 @@ def read(path: Path) -> list[DirectoryObject]:
 
 
 def parse(text: str, folder: Path) -> list[DirectoryObject]:
-    """Return the objects of a seed file's text; `folder` is what its password files are relative to. Raises SeedError."""
+    """Return the objects of a seed file's text, whose password files are relative to `folder`. Raises SeedError."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -123,7 +124,8 @@ class _Table:
         value = self._left.pop(key, default)
         if value is None:
             raise SeedError(f"{self.name} has no {key}.")
-        if not isinstance(value, kind) or isinstance(value, bool):
+        # Not isinstance: a bool is an int and a datetime is a date, and neither is meant.
+        if type(value) is not kind:
             raise SeedError(f"{self.name}: {key} is not a {_TYPE_NAMES[kind]}.")
         return value
 

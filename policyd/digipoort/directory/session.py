@@ -1,4 +1,4 @@
-"""Connections of the admin CLI to the directory: a consistent snapshot to read, a transaction with an actor to write."""
+"""The CLI's connections to the directory: one consistent snapshot to read, one transaction with an actor to write."""
 
 from __future__ import annotations
 

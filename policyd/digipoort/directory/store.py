@@ -147,7 +147,7 @@ def _add_credential(connection: Connection[TupleRow], credential: Credential) ->
 
 
 def _target_id(connection: Connection[TupleRow], party_id: int, target: str | Remote) -> int:
-    """Return the target's row id; a remote address that the directory does not hold yet becomes a target of the party."""
+    """Return the target's row id; a remote address that is new becomes a target of the party."""
     if isinstance(target, str):
         return _mailbox_id(connection, target)
     missing = f"There is no destination for the domain {target.domain}: digipoort destination add."

@@ -1,0 +1,27 @@
+"""`digipoort`, the admin's program: the directory, the maps and the settings. `main` is its entry point.
+
+Exit codes: 0 done; 1 refused (a change, a message that `check` judges, contents that cannot be published); 2 wrong
+usage; 75 (EX_TEMPFAIL) try again later, the directory is down or busy; 78 (EX_CONFIG) the settings cannot be used.
+"""
+
+from __future__ import annotations
+
+import click
+
+from digipoort.cli import check, directory, maps, objects, settings
+from digipoort.cli.failures import Program
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def main() -> None:
+    """Administer the message gateway: who may exchange which messages with whom, and what this host knows of it."""
+
+
+for _command in (
+    *directory.COMMANDS,
+    *objects.COMMANDS,
+    check.check,
+    maps.maps,
+    settings.settings,
+):
+    main.add_command(_command)

@@ -1,0 +1,55 @@
+"""`digipoort migrate` and `digipoort seed`: bring a directory to this version, and fill it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from digipoort.cli import frame
+from digipoort.cli.failures import Failure
+from digipoort.directory import seed as seeds
+from digipoort.directory import session
+from digipoort.directory.migrate import migrate as apply_migrations
+from digipoort.directory.objects import Address
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the directory's schema to this version."""
+    with session.connected(frame.admin_settings().directory_write_dsn) as connection:
+        applied = apply_migrations(connection)
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("nothing to apply")
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+def seed(file: Path | None) -> None:
+    """Add what FILE (TOML) lists; without FILE the government parties and the message flows.
+
+    What the directory holds already is not changed. All is added, or nothing. The format of FILE is described in
+    digipoort/directory/seed.py.
+    """
+    settings = frame.admin_settings()
+    items = seeds.packaged_seed() if file is None else seeds.read(file)
+    for item in items:
+        if isinstance(item, Address):
+            require_logical(item.address, settings.logical_domains)
+    with frame.changing() as connection:
+        seeded = seeds.apply(connection, items)
+    click.echo(f"added {seeded.added}, present already {seeded.present}")
+
+
+def require_logical(address: str, logical_domains: tuple[str, ...]) -> None:
+    """Refuse an address that Postfix would never take mail for: one outside the logical domains. Raises Failure."""
+    if address.rpartition("@")[2] not in logical_domains:
+        raise Failure(
+            f"The domain of {address} is not a logical domain (LOGICAL_DOMAINS: {', '.join(logical_domains)})."
+        )
+
+
+COMMANDS: Final = (migrate, seed)

@@ -1,0 +1,37 @@
+"""What the commands share: their settings, and the directory to read from or to write to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+from digipoort.directory import session
+from digipoort.settings import AdminSettings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+
+def admin_settings() -> AdminSettings:
+    """Return the program's settings. Raises SettingsError."""
+    return load(AdminSettings)
+
+
+def actor() -> str:
+    """Return who the change log names: who became root by sudo, else the user that this process runs as."""
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+@contextlib.contextmanager
+def changing() -> Iterator[Connection[TupleRow]]:
+    """Yield the transaction of one change, committed when the block ends. Raises session.DirectoryFaultError."""
+    with session.writing(admin_settings().directory_write_dsn, actor()) as connection:
+        yield connection
