@@ -80,14 +80,14 @@ RELAYED: Final = Fate()
 REFUSED_AT_HOP: Final = Fate(
     action="failed",
     status="5.6.0",
-    diagnostic="smtp; 554-5.6.0 DGP-3001\r\n    (header=Date) The required header Date is missing. 554 5.6.0 DGP-3013\r\n"
-    "    (limit=998) A line is longer than 998 octets.",
+    diagnostic="smtp; 554-5.6.0 DGP-3001\r\n    (header=Date) The required header Date is missing.\r\n"
+    "    554 5.6.0 DGP-3013 (limit=998) A line is longer than 998 octets.",
 )
 REFUSED_LATE: Final = Fate(
     final="physicaluser@phys.example",
     action="failed",
     status="5.1.1",
-    diagnostic="smtp; 550 5.1.1 <physicaluser@phys.example>: DGP-2003 (flow=mx7.phys.example) not at 192.0.2.25:2525",
+    diagnostic="smtp; 550 5.1.1 <physicaluser@phys.example> DGP-2003 (flow=mx7.phys.example) 192.0.2.25:2525",
 )
 EXPIRED_LATE: Final = Fate(
     final="physicaluser@phys.example",

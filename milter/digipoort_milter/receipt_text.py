@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from digipoort.reasons import Finding
 from digipoort_milter.report_reader import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from digipoort.reasons import Finding
     from digipoort_milter.report_reader import Recipient, Report
 
 
@@ -65,7 +65,7 @@ _DUTCH: Final = _Words(
     minimal_title="ONTVANGSTBERICHT ZONDER BIJZONDERHEDEN",
     minimal="De bijzonderheden van dit ontvangstbericht konden niet veilig worden weergegeven. "
     "Neem contact op met de beheerder en noem het kenmerk.",
-    finding=lambda finding: finding.dutch(),
+    finding=Finding.dutch,
 )
 _ENGLISH: Final = _Words(
     titles={
@@ -97,7 +97,7 @@ _ENGLISH: Final = _Words(
     minimal_title="RECEIPT WITHOUT DETAILS",
     minimal="The details of this receipt could not be shown safely. "
     "Contact the administrator and mention the reference.",
-    finding=lambda finding: finding.english(),
+    finding=Finding.english,
 )
 _LANGUAGES: Final = (_DUTCH, _ENGLISH)
 _SUBJECTS: Final = {
@@ -133,8 +133,10 @@ def _section(words: _Words, report: Report, written: datetime | None) -> Iterato
     yield ""
     yield from _labelled(words.reference, report.reference)
     yield from _labelled(words.envelope_id, report.envelope_id)
-    # On a line of its own the digest is not broken by quoted-printable, so that it can be searched for.
-    yield from _labelled(words.digest, report.digest and f"\n  {report.digest}")
+    if report.digest:
+        # On a line of its own the digest is not broken by quoted-printable, so that it can be searched for.
+        yield f"{words.digest}:"
+        yield f"  {report.digest}"
     yield from _labelled(words.arrival, _moment(report.arrival))
     yield from _labelled(words.written, _moment(written))
     for recipient in report.recipients:
@@ -157,7 +159,7 @@ def _advice(words: _Words, finding: Finding) -> str:
 
 
 def _labelled(label: str, value: str | None) -> list[str]:
-    return [f"{label}: {value}".replace(": \n", ":\n")] if value else []
+    return [f"{label}: {value}"] if value else []
 
 
 def _moment(moment: datetime | None) -> str | None:

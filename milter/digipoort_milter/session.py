@@ -7,7 +7,7 @@ exception reaches pymilter: it is logged, the rest of the message is let pass by
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, assert_never
 
 import Milter
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from digipoort_milter.outcome import Change
 
 # libmilter refuses larger chunks (MILTER_CHUNK_SIZE).
-BODY_CHUNK_OCTETS = 65535
+BODY_CHUNK_OCTETS: Final = 65535
 
 
 class Handler(Protocol):

@@ -42,19 +42,12 @@ class _Syslog(logging.handlers.SysLogHandler):
 def configure(program: str, socket: Path, level: str) -> FilteringBoundLogger:
     """Return the logger of a program, e.g. `digipoort-policyd`, that writes to the syslog socket at `socket`."""
     logger = logging.getLogger(program)
-    logger.handlers.clear()
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+        old.close()
     logger.propagate = False
     logger.setLevel(_SYSLOG_LEVELS[level])
-    handler: logging.Handler
-    try:
-        handler = _Syslog(program, str(socket))
-    except OSError as error:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(f"{program}[{os.getpid()}]: %(message)s"))
-        logger.addHandler(handler)
-        logger.warning("event=syslog_unavailable detail=%r", str(error))
-    else:
-        logger.addHandler(handler)
+    logger.addHandler(_Syslog(program, str(socket)))
     return wrap(logger)
 
 

@@ -125,7 +125,9 @@ def _map_type(settings: AdminSettings) -> str:
 def _locked(folder: Path) -> Iterator[None]:
     """Keep other publications of this host out; raises PublishBusyError when one takes very long."""
     until = time.monotonic() + _LOCK_SECONDS
-    with (folder / ".lock").open("w") as stream:
+    path = folder / ".lock"
+    path.touch(mode=0o600)
+    with path.open("rb") as stream:
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ GATEWAY_HEADER_PREFIX: Final = "x-digipoort-"
 # Crockford's base 32: no I, L, O or U, so that a reference survives being read out over the telephone.
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_CHARACTERS: Final = 16
-_REFERENCE = re.compile(rf"DP-\d{{8}}-[{_ALPHABET}]{{{_RANDOM_CHARACTERS}}}")
+_REFERENCE = re.compile(rf"DP-[0-9]{{8}}-[{_ALPHABET}]{{{_RANDOM_CHARACTERS}}}")
 
 
 def new_reference(now: datetime | None = None) -> str:

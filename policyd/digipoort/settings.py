@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from dotenv import dotenv_values
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 if typing.TYPE_CHECKING:
@@ -77,16 +78,16 @@ def _absolute(value: Path) -> str | None:
 def _conninfo(value: str) -> str | None:
     try:
         conninfo_to_dict(value)
-    except Exception as error:  # noqa: BLE001 - psycopg's exception type depends on its libpq wrapper
-        return f"is not a libpq connection string: {str(error).strip()}"
+    except ProgrammingError:
+        # What libpq says about it quotes the string, and that holds a password.
+        return "is not a libpq connection string (key=value …, or postgresql://…)"
     return None
 
 
 def _masked_conninfo(value: str) -> str:
     parts = conninfo_to_dict(value)
-    if "password" in parts:
-        parts["password"] = "********"  # noqa: S105 - this is the mask
-    return make_conninfo(**parts)
+    masks = {name: "********" for name in ("password", "sslpassword") if name in parts}
+    return make_conninfo(**(parts | masks))
 
 
 def _dsn(doc: str, default: object = dataclasses.MISSING) -> Any:  # noqa: ANN401 - see _setting
@@ -98,19 +99,25 @@ class CommonSettings:
     """What every program reads."""
 
     syslog_socket: Path = _setting(Path("/dev/log"), doc="where log lines go, facility mail", check=_socket_path)
-    log_level: str = _setting("info", doc="debug, info, warning or error", check=_one_of("debug", "info", "warning", "error"))
+    log_level: str = _setting(
+        "info", doc="debug, info, warning or error", check=_one_of("debug", "info", "warning", "error")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicydSettings(CommonSettings):
     """The policy daemon."""
 
-    directory_dsn: str = _dsn("libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort")
+    directory_dsn: str = _dsn(
+        "libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort"
+    )
     policyd_socket: Path = _setting(
         Path("/run/digipoort/policyd.sock"), doc="UNIX socket that Postfix's smtpd connects to", check=_socket_path
     )
     logical_domains: tuple[str, ...] = _setting(doc="domains of logical addresses, separated by commas or spaces")
-    request_deadline: float = _setting(2.0, doc="seconds until a request is answered with DGP-9002", check=_between(0.1, 60))
+    request_deadline: float = _setting(
+        2.0, doc="seconds until a request is answered with DGP-9002", check=_between(0.1, 60)
+    )
     directory_connections: int = _setting(4, doc="connections to the directory", check=_between(1, 100))
     directory_timezone: str = _setting("Europe/Amsterdam", doc="whose calendar day a connection's dates mean")
     drain_seconds: float = _setting(5.0, doc="seconds that requests under way get at SIGTERM", check=_between(0, 60))
@@ -120,11 +127,17 @@ class PolicydSettings(CommonSettings):
 class AuthdSettings(CommonSettings):
     """The authentication daemon."""
 
-    directory_dsn: str = _dsn("libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort")
-    authd_socket: Path = _setting(
-        Path("/run/digipoort/authd.sock"), doc="UNIX socket that the checkpassword client connects to", check=_socket_path
+    directory_dsn: str = _dsn(
+        "libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort"
     )
-    request_deadline: float = _setting(2.0, doc="seconds until a request is answered temporary", check=_between(0.1, 60))
+    authd_socket: Path = _setting(
+        Path("/run/digipoort/authd.sock"),
+        doc="UNIX socket that the checkpassword client connects to",
+        check=_socket_path,
+    )
+    request_deadline: float = _setting(
+        2.0, doc="seconds until a request is answered temporary", check=_between(0.1, 60)
+    )
     directory_connections: int = _setting(4, doc="connections to the directory", check=_between(1, 100))
     hash_workers: int = _setting(2, doc="password hashes computed at the same time", check=_between(1, 64))
     drain_seconds: float = _setting(5.0, doc="seconds that requests under way get at SIGTERM", check=_between(0, 60))
@@ -148,17 +161,23 @@ class MilterSettings(CommonSettings):
 class AdminSettings(CommonSettings):
     """The admin CLI: the directory's writer and the publisher of maps."""
 
-    directory_dsn: str = _dsn("libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort")
+    directory_dsn: str = _dsn(
+        "libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort"
+    )
     directory_write_dsn: str = _dsn("libpq conninfo of the server that takes changes", default="dbname=digipoort")
     directory_timezone: str = _setting("Europe/Amsterdam", doc="whose calendar day a connection's dates mean")
     logical_domains: tuple[str, ...] = _setting(doc="domains of logical addresses, separated by commas or spaces")
-    mailbox_domain: str = _setting("mailbox.invalid", doc="the domain that physical mailbox addresses have inside Postfix")
+    mailbox_domain: str = _setting(
+        "mailbox.invalid", doc="the domain that physical mailbox addresses have inside Postfix"
+    )
     mailbox_transport: str = _setting(
         "lmtp:unix:/run/digipoort/lmtp.sock", doc="Postfix transport:nexthop of the mailboxes"
     )
     maps_directory: Path = _setting(Path("/var/lib/digipoort/maps"), doc="where maps are published", check=_absolute)
     map_type: str = _setting(
-        "", doc="lmdb, hash, …; empty: Postfix's default_database_type", check=_one_of("", "lmdb", "hash", "btree", "cdb")
+        "",
+        doc="lmdb, hash, …; empty: Postfix's default_database_type",
+        check=_one_of("", "lmdb", "hash", "btree", "cdb"),
     )
     postfix_config_directory: Path = _setting(
         Path("/etc/postfix-digipoort"), doc="the Postfix instance's configuration", check=_absolute
@@ -199,7 +218,7 @@ def load(kind: type[SettingsT], variables: Mapping[str, str] | None = None) -> S
     """
     variables = read_variables() if variables is None else variables
     types = typing.get_type_hints(kind)
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     faults: list[str] = []
     for item in dataclasses.fields(kind):
         key = item.name.upper()

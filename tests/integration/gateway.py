@@ -84,10 +84,14 @@ class Gateway:
         """Return an SMTP session after STARTTLS (and AUTH), for dialogues that no stock client has."""
         context = ssl.create_default_context(cafile=self.env["CA_FILE"])
         session = smtplib.SMTP(self.env["GATEWAY_HOST"], int(port or self.env["SUBMISSION_PORT"]), timeout=60)
-        session.starttls(context=context)
-        session.ehlo("client.test")
-        if login:
-            session.login(login.login, login.password)
+        try:
+            session.starttls(context=context)
+            session.ehlo("client.test")
+            if login:
+                session.login(login.login, login.password)
+        except OSError:
+            session.close()
+            raise
         return session
 
     def command(self, session: smtplib.SMTP, line: str) -> str:

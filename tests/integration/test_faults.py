@@ -21,6 +21,13 @@ SUBMITTERS: Final = 4
 SETTLE_SECONDS: Final = 100.0
 
 
+@pytest.fixture(autouse=True)
+def _quiet(gateway: Gateway) -> None:
+    """Begin with an empty queue and empty mailboxes, whatever an earlier test left."""
+    gateway.wait_for(gateway.queue_is_empty, "an empty queue", 60)
+    gateway.fetch(gateway.account("TRADER"))
+
+
 def _submit(gateway: Gateway, marks: list[str], accepted: list[str], taken: threading.Lock) -> None:
     """Submit until each mark's message got 250, retrying what is refused for now, as a party's software does."""
     trader, agency = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
@@ -33,6 +40,8 @@ def _submit(gateway: Gateway, marks: list[str], accepted: list[str], taken: thre
                 session = session or gateway.smtp(login=trader)
                 session.sendmail(trader.address, [agency], raw)
             except OSError:  # every fault of smtplib and of the connection
+                if session:
+                    session.close()
                 session = None
                 time.sleep(0.2)
                 continue
@@ -94,6 +103,8 @@ def test_requeued_mail_does_not_skip_acceptance(gateway: Gateway, stopped: str, 
             gateway.send(trader, [agency], compose(trader.address, agency, f"{run}-{number}", "x\n").as_bytes())
         gateway.wait_for(lambda: gateway.postfix("postqueue", "-j").count('"deferred"') >= messages, "deferred mail")
         gateway.postfix("postsuper", "-r", "ALL")
+        # Requeued mail waits for pickup(8), which looks once a minute.
+        gateway.postfix("postkick", "public", "pickup", "W")
         gateway.wait_for(lambda: gateway.postfix("postqueue", "-j").count('"deferred"') >= messages, "deferred mail again")
         assert not gateway.agency_copies(run)
     finally:
@@ -133,7 +144,7 @@ def test_receipts_wait_for_their_milter(gateway: Gateway) -> None:
 def test_an_address_that_is_not_yet_published_waits(gateway: Gateway) -> None:
     trader, address = gateway.account("TRADER"), f"nieuw{time.time_ns()}@overheid.digipoort.test"
     added = gateway.digipoort(
-        "address", "add", address, "--party", "DOUANE", "--flow", "AGS", "--remote", f"n{time.time_ns()}@{gateway.env['PHYSICAL_DOMAIN']}"
+        "address", "add", address, "DOUANE", "--flow", "AGS", "--remote", f"n{time.time_ns()}@{gateway.env['PHYSICAL_DOMAIN']}"
     )
     assert added.returncode == 0, added.stderr
     gateway.send(trader, [address], compose(trader.address, address, "Nieuw adres", "x\n").as_bytes())

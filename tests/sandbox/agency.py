@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP
 if TYPE_CHECKING:
     from aiosmtpd.smtp import Envelope, Session
 
-REFUSED_LOCAL_PART = "weiger"
+REFUSED_LOCAL_PART = "loket-99"
 MAX_MESSAGE_OCTETS = 64 * 1024 * 1024
 
 

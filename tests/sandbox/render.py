@@ -42,6 +42,7 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_policyd_socket": layout.policyd_run / "policyd.sock",
         "digipoort_milter_directory": layout.milter_run,
         "digipoort_authd_socket": layout.authd_run / "authd.sock",
+        "digipoort_authd_group": "dovecot",
         "digipoort_sasl_socket": layout.run / "sasl.sock",
         "digipoort_lmtp_socket": layout.run / "lmtp.sock",
         "digipoort_submission_address": "127.0.0.1",

@@ -64,8 +64,7 @@ def applied(outcome: Outcome, fields: tuple[HeaderField, ...] = MAIN_FIELDS) -> 
 def parsed(outcome: Outcome) -> EmailMessage:
     fields, body = applied(outcome)
     header = b"".join(field.name.encode() + b":" + field.value.replace(b"\n", b"\r\n") + b"\r\n" for field in fields)
-    message = BytesParser(policy=email.policy.default).parsebytes(header + b"\r\n" + body)
-    assert isinstance(message, EmailMessage)
+    message = BytesParser(EmailMessage, policy=email.policy.default).parsebytes(header + b"\r\n" + body)
     assert not message.defects
     return message
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from digipoort.cli import check, directory, maps, objects, settings
+from digipoort.cli import addresses, check, connections, credentials, directory, maps, parties, settings
 from digipoort.cli.failures import Program
 
 
@@ -18,8 +18,14 @@ def main() -> None:
 
 
 for _command in (
-    *directory.COMMANDS,
-    *objects.COMMANDS,
+    directory.migrate,
+    directory.seed,
+    parties.party,
+    parties.flow,
+    addresses.destination,
+    addresses.address,
+    connections.connection,
+    credentials.credential,
     check.check,
     maps.maps,
     settings.settings,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import click
 
 from digipoort.cli import frame
-from digipoort.cli.failures import Failure
 from digipoort.directory import seed as seeds
 from digipoort.directory import session
 from digipoort.directory.migrate import migrate as apply_migrations
@@ -38,18 +36,7 @@ def seed(file: Path | None) -> None:
     items = seeds.packaged_seed() if file is None else seeds.read(file)
     for item in items:
         if isinstance(item, Address):
-            require_logical(item.address, settings.logical_domains)
+            frame.require_logical(item.address, settings.logical_domains)
     with frame.changing() as connection:
         seeded = seeds.apply(connection, items)
     click.echo(f"added {seeded.added}, present already {seeded.present}")
-
-
-def require_logical(address: str, logical_domains: tuple[str, ...]) -> None:
-    """Refuse an address that Postfix would never take mail for: one outside the logical domains. Raises Failure."""
-    if address.rpartition("@")[2] not in logical_domains:
-        raise Failure(
-            f"The domain of {address} is not a logical domain (LOGICAL_DOMAINS: {', '.join(logical_domains)})."
-        )
-
-
-COMMANDS: Final = (migrate, seed)

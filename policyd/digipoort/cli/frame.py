@@ -7,6 +7,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
+from digipoort.cli.failures import Failure
 from digipoort.directory import session
 from digipoort.settings import AdminSettings, load
 
@@ -35,3 +36,11 @@ def changing() -> Iterator[Connection[TupleRow]]:
     """Yield the transaction of one change, committed when the block ends. Raises session.DirectoryFaultError."""
     with session.writing(admin_settings().directory_write_dsn, actor()) as connection:
         yield connection
+
+
+def require_logical(address: str, logical_domains: tuple[str, ...]) -> None:
+    """Refuse an address that Postfix would never take mail for: one outside the logical domains. Raises Failure."""
+    if address.rpartition("@")[2] not in logical_domains:
+        raise Failure(
+            f"The domain of {address} is not a logical domain (LOGICAL_DOMAINS: {', '.join(logical_domains)})."
+        )

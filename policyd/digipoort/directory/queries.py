@@ -184,6 +184,19 @@ LEFT JOIN target ON target.id = credential.mailbox_id
 ORDER BY credential.login
 """
 
+SET_PARTY_ACTIVE: Final[LiteralString] = "UPDATE party SET active = %(active)s WHERE code = %(party)s"
+SET_CREDENTIAL_ACTIVE: Final[LiteralString] = "UPDATE credential SET active = %(active)s WHERE login = %(login)s"
+SET_CREDENTIAL_HASH: Final[LiteralString] = (
+    "UPDATE credential SET password_hash = %(password_hash)s WHERE login = %(login)s"
+)
+SET_SIZE_LIMIT: Final[LiteralString] = "UPDATE flow SET size_limit = %(size_limit)s WHERE code = %(flow)s"
+# Only the period that holds the day or goes on after it is cut off; what ended before it stays as it was.
+END_CONNECTION: Final[LiteralString] = """
+UPDATE connection SET valid_until = %(last)s
+WHERE address_id = %(address_id)s AND flow_id = %(flow_id)s
+AND valid_from <= %(last)s AND (valid_until IS NULL OR valid_until > %(last)s)
+"""
+
 # --- migrations ------------------------------------------------------------------------------------------------------
 
 MIGRATION_TABLE: Final[LiteralString] = """

@@ -1,9 +1,9 @@
 """Connects to the first server of a DSN that answers, for asynchronous connections.
 
-libpq itself tries the hosts of a multi-host conninfo in turn, but psycopg 3.1 does not wait where PQconnectPoll asks it to:
-a host that never answers, rather than refuse, then ends the whole attempt, and the second host is never tried. libpq's
-connect_timeout, which would help, does not apply to asynchronous connections. So every server is one attempt here, with a
-time limit of its own. Its load_balance_hosts therefore has no effect: servers are tried in the order of the DSN.
+libpq itself tries the hosts of a multi-host conninfo in turn, but psycopg 3.1 does not wait where PQconnectPoll asks it
+to: a host that never answers, rather than refuse, then ends the whole attempt, and the second host is never tried.
+libpq's connect_timeout, which would help, does not apply to asynchronous connections. So every server is one attempt
+here, with a time limit of its own. That leaves load_balance_hosts without effect: the order is that of the DSN.
 """
 
 from __future__ import annotations
@@ -66,6 +66,6 @@ def _servers(parameters: dict[str, str]) -> list[dict[str, str]]:
     count = max((len(values) for name, values in lists.items() if name != "port"), default=1)
     servers = []
     for index in range(count):
-        own = {name: values[index] if len(values) > 1 else values[0] for name, values in lists.items()}
+        own = {name: values[min(index, len(values) - 1)] for name, values in lists.items()}
         servers.append(parameters | own)
     return servers

@@ -6,9 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from digipoort.directory import faults, queries
+from digipoort.directory.servers import connection_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-CONNECT_TIMEOUT: Final = "5"  # seconds, per host of a multi-host conninfo that sets none itself
+_CONNECT_SECONDS: Final = 5  # per server of the DSN
+_STATEMENT_SECONDS: Final = 600
 
 
 class DirectoryFaultError(Exception):
@@ -31,13 +32,22 @@ class DirectoryFaultError(Exception):
 @contextlib.contextmanager
 def connected(dsn: str) -> Iterator[Connection[TupleRow]]:
     """Yield an autocommit connection; raises DirectoryFaultError for every fault of the directory inside the block."""
-    defaults = {"connect_timeout": CONNECT_TIMEOUT, "application_name": "digipoort"}
-    conninfo = make_conninfo("", **(defaults | conninfo_to_dict(dsn)))
     try:
-        with psycopg.connect(conninfo, autocommit=True) as connection:
+        with _connect(dsn) as connection:
             yield connection
     except psycopg.Error as error:
         raise DirectoryFaultError(faults.sentence(error), temporary=faults.is_temporary(error)) from error
+
+
+def _connect(dsn: str) -> Connection[TupleRow]:
+    """Return a connection of the first server of the DSN that gives one. Raises psycopg.OperationalError."""
+    fault = psycopg.OperationalError("The DSN names no server.")
+    for conninfo in connection_attempts(dsn, _STATEMENT_SECONDS):
+        try:
+            return psycopg.connect(conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        except psycopg.OperationalError as error:
+            fault = error
+    raise fault
 
 
 @contextlib.contextmanager

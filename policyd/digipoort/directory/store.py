@@ -1,6 +1,6 @@
 """Writes and lists what the directory holds, for the admin CLI and the seed.
 
-`add` runs in the caller's transaction (`session.writing`). What the schema's constraints refuse comes out as
+What writes runs in the caller's transaction (`session.writing`). What the schema's constraints refuse comes out as
 psycopg.errors.IntegrityError, which `faults.sentence` explains.
 """
 
@@ -26,6 +26,7 @@ from digipoort.directory.objects import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -113,6 +114,41 @@ def holds(connection: Connection[TupleRow], item: DirectoryObject) -> bool:
     return connection.execute(query, keys).fetchone() is not None
 
 
+def set_party_active(connection: Connection[TupleRow], code: str, *, active: bool) -> None:
+    """Let a party take part, or take no part at all: nothing is accepted from or for it, and its logins are refused."""
+    _update(connection, queries.SET_PARTY_ACTIVE, {"party": code, "active": active}, f"There is no party {code}.")
+
+
+def set_credential_active(connection: Connection[TupleRow], login: str, *, active: bool) -> None:
+    """Accept a login, or refuse it from now on."""
+    values = {"login": login, "active": active}
+    _update(connection, queries.SET_CREDENTIAL_ACTIVE, values, f"There is no login {login}.")
+
+
+def set_password(connection: Connection[TupleRow], login: str, password_hash: str) -> None:
+    """Give a login another password."""
+    values = {"login": login, "password_hash": password_hash}
+    _update(connection, queries.SET_CREDENTIAL_HASH, values, f"There is no login {login}.")
+
+
+def set_size_limit(connection: Connection[TupleRow], flow: str, size_limit: int) -> None:
+    """Give a flow another size limit, in octets."""
+    values = {"flow": flow, "size_limit": size_limit}
+    _update(connection, queries.SET_SIZE_LIMIT, values, f"There is no flow {flow}.")
+
+
+def end_connection(connection: Connection[TupleRow], address: str, flow: str, last: date) -> None:
+    """Make `last` the last day of the connection that is valid then."""
+    values = {"address_id": _address_id(connection, address), "flow_id": _flow_id(connection, flow), "last": last}
+    missing = f"{address} has no connection to {flow} that goes on after {last}."
+    _update(connection, queries.END_CONNECTION, values, missing)
+
+
+def _update(connection: Connection[TupleRow], query: LiteralString, values: Mapping[str, Any], missing: str) -> None:
+    if connection.execute(query, values).rowcount == 0:
+        raise UnknownObjectError(missing)
+
+
 def _add_flow(connection: Connection[TupleRow], flow: Flow) -> None:
     values = {
         "code": flow.code,
@@ -159,9 +195,12 @@ def _target_id(connection: Connection[TupleRow], party_id: int, target: str | Re
 
 
 def _connection_ids(connection: Connection[TupleRow], item: FlowConnection) -> dict[str, Any]:
-    missing = f"There is no address {item.address}: digipoort address add."
-    address_id = _id(connection, queries.ADDRESS_ID, {"address": item.address}, missing)
-    return {"address_id": address_id, "flow_id": _flow_id(connection, item.flow)}
+    return {"address_id": _address_id(connection, item.address), "flow_id": _flow_id(connection, item.flow)}
+
+
+def _address_id(connection: Connection[TupleRow], address: str) -> int:
+    missing = f"There is no address {address}: digipoort address add."
+    return _id(connection, queries.ADDRESS_ID, {"address": address}, missing)
 
 
 def _party_id(connection: Connection[TupleRow], code: str) -> int:

@@ -1,0 +1,91 @@
+"""`digipoort party` and `digipoort flow`: who takes part in the exchange of messages, and in which flows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import click
+
+from digipoort.cli import frame
+from digipoort.cli.listing import object_group
+from digipoort.directory import store
+from digipoort.directory.objects import DEFAULT_SIZE_LIMIT, Flow, Party
+
+# The limit goes to the milter as JSON, whose readers agree on whole numbers up to this one (RFC 8259 section 6).
+_MAX_SIZE_LIMIT: Final = 2**53
+
+party = object_group("party", "Organisations: private parties and government agencies.")
+flow = object_group("flow", "Message flows, each of one government party.")
+
+
+@party.command("add")
+@click.argument("code")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(["private", "government"]), required=True)
+def add_party(code: str, name: str, kind: str) -> None:
+    """Add the party CODE, called NAME."""
+    with frame.changing() as change:
+        store.add(change, Party(code, name, kind))
+    click.echo(f"added party {code}")
+
+
+@party.command("enable")
+@click.argument("code")
+def enable_party(code: str) -> None:
+    """Let the party CODE take part again."""
+    _set_party_active(code, active=True)
+
+
+@party.command("disable")
+@click.argument("code")
+def disable_party(code: str) -> None:
+    """Refuse the party CODE's logins, and all messages from and for it; what was accepted is still delivered."""
+    _set_party_active(code, active=False)
+
+
+def _set_party_active(code: str, *, active: bool) -> None:
+    with frame.changing() as change:
+        store.set_party_active(change, code, active=active)
+    click.echo(f"party {code} is {'enabled' if active else 'disabled'}")
+
+
+def _interface(_context: click.Context, _parameter: click.Parameter, value: str) -> dict[str, Any]:
+    try:
+        interface = json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}") from error
+    if not isinstance(interface, dict):
+        raise click.BadParameter("not a JSON object")
+    return interface
+
+
+@flow.command("add")
+@click.argument("code")
+@click.argument("name")
+@click.option("--owner", required=True, metavar="PARTY", help="The government party's code.")
+@click.option(
+    "--size-limit",
+    type=click.IntRange(1, _MAX_SIZE_LIMIT),
+    default=DEFAULT_SIZE_LIMIT,
+    show_default=True,
+    help="The largest message, in octets.",
+)
+@click.option(
+    "--interface", default="{}", callback=_interface, metavar="JSON", help="What differs from the default profile."
+)
+def add_flow(code: str, name: str, owner: str, size_limit: int, interface: dict[str, Any]) -> None:
+    """Add the message flow CODE, called NAME."""
+    with frame.changing() as change:
+        store.add(change, Flow(code, name, owner, size_limit, interface))
+    click.echo(f"added flow {code}")
+
+
+@flow.command("limit")
+@click.argument("code")
+@click.argument("octets", type=click.IntRange(1, _MAX_SIZE_LIMIT))
+def limit_flow(code: str, octets: int) -> None:
+    """Make OCTETS the size limit of the flow CODE."""
+    with frame.changing() as change:
+        store.set_size_limit(change, code, octets)
+    click.echo(f"flow {code} is limited to {octets} octets; hosts learn it by digipoort maps publish")

@@ -1,0 +1,139 @@
+"""Every way through a request ends in a reply and one log line, whatever the directory does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from digipoort import log
+from digipoort.directory import queries
+from digipoort.directory.pool import DirectoryUnavailable
+from digipoort_policyd.service import PolicyService
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+DEADLINE = 0.05
+SUBMISSION = (
+    b"request=smtpd_access_policy\nprotocol_state=RCPT\npolicy_context=submission\nsender=A@handel.example\n"
+    b"recipient=ags@overheid.example\nsasl_username=trader\nencryption_protocol=TLSv1.3\ninstance=1.2.3\n"
+    b"client_address=192.0.2.7\nqueue_id=4ABC\nsize=10\n\n"
+)
+ACCEPTANCE = SUBMISSION.replace(b"=submission", b"=acceptance")
+ROWS: dict[str, tuple[Any, ...]] = {
+    queries.SUBMISSION: (True, True, True),
+    queries.ACCEPTANCE: ("private", "government", "AGS", 1000, 1, True),
+}
+
+
+async def _known(query: str, _parameters: Mapping[str, object]) -> tuple[Any, ...]:
+    return ROWS[query]
+
+
+def _service(fetch: Callable[[str, Mapping[str, object]], Awaitable[tuple[Any, ...] | None]]) -> PolicyService:
+    logger = log.wrap(logging.getLogger("policy-test"))
+    return PolicyService(
+        fetch, logger, logical_domains=["overheid.example"], timezone="Europe/Amsterdam", deadline=DEADLINE
+    )
+
+
+def _answers(fetch: Callable[[str, Mapping[str, object]], Awaitable[tuple[Any, ...] | None]], *blocks: bytes) -> bytes:
+    service = _service(fetch)
+
+    async def run() -> bytes:
+        return b"".join([await service.answer(block) for block in blocks])
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(autouse=True)
+def _every_level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "policy-test")
+
+
+@pytest.mark.parametrize("block", [SUBMISSION, ACCEPTANCE])
+def test_allowed(block: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    assert _answers(_known, block) == b"action=DUNNO\n\n"
+    (line,) = caplog.messages
+    assert line.startswith("event=recipient_allowed queue_id=4ABC elapsed_ms=0.")
+    assert line.endswith(
+        " instance=1.2.3 login=trader sender=A@handel.example recipient=ags@overheid.example client=192.0.2.7"
+    )
+
+
+def test_parameters_reach_the_statement() -> None:
+    seen = []
+
+    async def fetch(query: str, parameters: Mapping[str, object]) -> tuple[Any, ...]:
+        seen.append(dict(parameters))
+        return ROWS[query]
+
+    _answers(fetch, SUBMISSION, ACCEPTANCE)
+    assert seen == [
+        {"login": "trader", "sender": "a@handel.example"},
+        {"sender": "a@handel.example", "recipient": "ags@overheid.example", "timezone": "Europe/Amsterdam"},
+    ]
+
+
+def test_refused(caplog: pytest.LogCaptureFixture) -> None:
+    reply = _answers(_known, SUBMISSION.replace(b"@overheid", b"@physical"))
+    assert reply.startswith(b"action=550 5.7.1 DGP-1006 ")
+    assert "event=recipient_refused queue_id=4ABC reason=DGP-1006 " in caplog.text
+
+
+def test_malformed(caplog: pytest.LogCaptureFixture) -> None:
+    assert _answers(_known, SUBMISSION.replace(b"=submission", b"=")).startswith(b"action=451 4.3.5 DGP-9003 ")
+    assert "event=request_malformed reason=DGP-9003 " in caplog.text
+
+
+def test_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    async def hang(_query: str, _parameters: Mapping[str, object]) -> None:
+        await asyncio.Event().wait()
+
+    assert _answers(hang, SUBMISSION).startswith(b"action=451 4.3.0 DGP-9002 ")
+    assert "event=recipient_deferred queue_id=4ABC reason=DGP-9002 elapsed_ms=5" in caplog.text
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("broken"), LookupError(), AssertionError("x")])
+def test_internal_fault(fault: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_query: str, _parameters: Mapping[str, object]) -> None:
+        raise fault
+
+    assert _answers(fail, SUBMISSION).startswith(b"action=451 4.3.0 DGP-9007 ")
+    assert "event=internal_error reason=DGP-9007 " in caplog.text
+    assert len(caplog.messages) == 2
+    assert not any("\n" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("row", [None, (True,), (1, 2, 3, 4)])
+def test_a_row_of_the_wrong_shape_is_an_internal_fault(row: tuple[Any, ...] | None) -> None:
+    async def fetch(_query: str, _parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+        return row
+
+    assert _answers(fetch, SUBMISSION).startswith(b"action=451 4.3.0 DGP-9007 ")
+
+
+def test_an_outage_is_logged_when_it_begins_and_ends(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes = iter([True, False, False, True, True])
+
+    async def flaky(query: str, _parameters: Mapping[str, object]) -> tuple[Any, ...]:
+        if not next(outcomes):
+            raise DirectoryUnavailable("connection refused")
+        return ROWS[query]
+
+    replies = _answers(flaky, *[SUBMISSION] * 5).split(b"\n\n")
+    assert [reply[:26] for reply in replies[1:3]] == [b"action=451 4.3.0 DGP-9001 "] * 2
+    events = [message.split()[0].removeprefix("event=") for message in caplog.messages]
+    assert events == [
+        "recipient_allowed",
+        "directory_unavailable",
+        "recipient_deferred",
+        "recipient_deferred",
+        "directory_restored",
+        "recipient_allowed",
+        "recipient_allowed",
+    ]
+    assert 'detail="connection refused"' in caplog.text
