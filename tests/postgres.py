@@ -1,8 +1,8 @@
-"""A private PostgreSQL cluster for tests and the sandbox: UNIX socket only, passwords required, nothing of the host touched.
+"""A private PostgreSQL cluster for tests and the sandbox: UNIX socket only, passwords required, the host untouched.
 
 Layout under the cluster's directory: `data/` (PGDATA), `run/` (the socket), `postgres.log`. Other uids connect to the
-socket, so the directory is traversable for all; SCRAM passwords decide who gets in. It speeds up by not syncing to disk:
-what it holds does not survive a power failure.
+socket, so the directory is traversable for all; SCRAM passwords decide who gets in. It does not sync to disk, to be
+fast: what it holds does not survive a power failure.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def conninfo(directory: Path, *, database: str = "postgres", user: str = SUPERUS
 def private_cluster() -> Iterator[str]:
     """Yield the superuser's conninfo of a running cluster that is removed afterwards."""
     # Not the default temporary folder: a private or long one would be out of reach for PostgreSQL's uid or socket.
-    directory = Path(tempfile.mkdtemp(prefix="digipoort-postgres-", dir="/var/tmp"))  # noqa: S108 - mkdtemp picks the name
+    directory = Path(tempfile.mkdtemp(prefix="digipoort-postgres-", dir="/var/tmp"))
     password = secrets.token_urlsafe(16)
     try:
         create_cluster(directory, password)

@@ -146,7 +146,7 @@ class Acceptance:
             reason=",".join(codes) or None,
             elapsed_ms=(time.perf_counter() - self._started) * 1000,
             flow=self._flow.code if self._flow else None,
-            sender=self._sender,
+            sender=self._sender.strip(b"<>"),
             recipient=",".join(self._recipients),
         )
 

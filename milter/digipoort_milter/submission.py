@@ -73,7 +73,7 @@ class Submission:
             queue_id=macro("i"),
             reason=finding.reason.code if flood else None,
             elapsed_ms=(time.perf_counter() - self._started) * 1000,
-            sender=self._sender,
+            sender=self._sender.strip(b"<>"),
             login=macro("{auth_authen}") or "-",
             client=macro("{client_addr}") or "-",
             octets=self._meter.octets,

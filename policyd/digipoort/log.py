@@ -1,6 +1,6 @@
 """Events as logfmt lines to syslog's mail facility, where Postfix's and Dovecot's own lines stand.
 
-A line is `digipoort-policyd[412]: event=recipient_accepted ref=… queue_id=… reason=… elapsed_ms=1.42 …`: one event, one line.
+A line is `digipoort-policyd[412]: event=recipient_allowed queue_id=… reason=… elapsed_ms=1.42 …`: one event, one line.
 docs/logs.md lists the events; a test keeps that list complete.
 """
 
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 FIRST_KEYS: Final = ("event", "ref", "queue_id", "reason", "elapsed_ms")
 # RFC 5424 section 6.1 lets a receiver cut lines over 2048 octets; one value never takes the whole line.
 MAX_VALUE_CHARACTERS: Final = 500
-_SYSLOG_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_SYSLOG_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 
 class _Syslog(logging.handlers.SysLogHandler):
-    """The stdlib's handler, with syslog's own `program[pid]: ` and standard error as the way out when nothing listens."""
+    """The stdlib's handler with syslog's own `program[pid]: `; standard error is the way out when nothing listens."""
 
     def __init__(self, program: str, address: str) -> None:
         super().__init__(address=address, facility=self.LOG_MAIL)

@@ -1,7 +1,8 @@
 """The catalogue of verdicts: every refusal the gateway gives, with its code, its texts and its remedy.
 
-SMTP replies, log lines, receipts, the CLI and the documentation all take their words from here, so that an admin who reads
-a code in one place finds the same sentence in every other. Basic codes follow RFC 5321, enhanced codes RFC 3463/5248.
+SMTP replies, log lines, receipts, the CLI and the documentation all take their words from here, so that an admin who
+reads a code in one place finds the same sentence in every other. Basic codes follow RFC 5321, enhanced codes RFC
+3463/5248.
 
 One finding in an SMTP reply has the grammar (ASCII; facts: a reply becomes one folded line in the DSN)::
 
@@ -23,8 +24,8 @@ MAX_PARAMETER_OCTETS: Final = 120
 class Reason:
     """One entry of the catalogue.
 
-    `english` and `dutch` are sentences for the submitter; `{name}` in them is replaced by a finding's parameter. `remedy`
-    tells the admin what to do. `english` is ASCII, because it also stands in SMTP replies.
+    `english` and `dutch` are sentences for the submitter; `{name}` in them is replaced by a finding's parameter.
+    `remedy` tells the admin what to do. `english` is ASCII, because it also stands in SMTP replies.
     """
 
     code: str
@@ -77,220 +78,346 @@ def _fill(sentence: str, values: dict[str, str]) -> str:
 
 # --- 1xxx: submission, answered in the session -----------------------------------------------------------------------
 TLS_REQUIRED = Reason(
-    "DGP-1001", 530, "5.7.0", "TLS is required before mail is accepted.",
+    "DGP-1001",
+    530,
+    "5.7.0",
+    "TLS is required before mail is accepted.",
     "Een TLS-verbinding is vereist voordat berichten worden aangenomen.",
     "The client must use STARTTLS or the implicit-TLS port.",
 )
 LOGIN_UNKNOWN = Reason(
-    "DGP-1002", 535, "5.7.8", "This login is not active.",
+    "DGP-1002",
+    535,
+    "5.7.8",
+    "This login is not active.",
     "Deze inlognaam is niet actief.",
     "The credential or its party was disabled or removed after the login: digipoort credential list.",
 )
 LOGIN_MAY_NOT_SUBMIT = Reason(
-    "DGP-1003", 550, "5.7.1", "This login may not submit messages.",
+    "DGP-1003",
+    550,
+    "5.7.1",
+    "This login may not submit messages.",
     "Met deze inlognaam mogen geen berichten worden aangeleverd.",
     "Add the service 'submission' to the credential if the party should submit with it.",
 )
 SENDER_NOT_OWNED = Reason(
-    "DGP-1004", 550, "5.7.1", "The envelope sender is not an address of this login's party.",
+    "DGP-1004",
+    550,
+    "5.7.1",
+    "The envelope sender is not an address of this login's party.",
     "Het afzenderadres (MAIL FROM) hoort niet bij de partij van deze inlognaam.",
     "Compare digipoort address list with the party of the login; the client must use its own logical address.",
 )
 NULL_SENDER = Reason(
-    "DGP-1005", 550, "5.7.1", "The null envelope sender is not accepted.",
+    "DGP-1005",
+    550,
+    "5.7.1",
+    "The null envelope sender is not accepted.",
     "Een leeg afzenderadres (MAIL FROM:<>) wordt niet aangenomen.",
     "Auto-replies and bounces cannot pass the gateway; the sending system must refuse in the session instead.",
 )
 RECIPIENT_NOT_LOGICAL = Reason(
-    "DGP-1006", 550, "5.7.1", "The recipient is not a logical address of this gateway.",
+    "DGP-1006",
+    550,
+    "5.7.1",
+    "The recipient is not a logical address of this gateway.",
     "De ontvanger is geen logisch adres van deze voorziening.",
     "Parties address each other by logical address only; no other domain is relayed.",
 )
 AUTHENTICATION_REQUIRED = Reason(
-    "DGP-1007", 530, "5.7.0", "Authentication is required.",
+    "DGP-1007",
+    530,
+    "5.7.0",
+    "Authentication is required.",
     "Aanmelden met inlognaam en wachtwoord is vereist.",
     "The client must log in (RFC 6409 section 4.3); smtpd answers this itself, the text stands in master.cf.",
 )
 GATEWAY_HEADERS_SENT = Reason(
-    "DGP-1008", 550, "5.6.0", "The message has more than {limit} X-Digipoort headers, which only this gateway may set.",
+    "DGP-1008",
+    550,
+    "5.6.0",
+    "The message has more than {limit} X-Digipoort headers, which only this gateway may set.",
     "Het bericht heeft meer dan {limit} X-Digipoort-headers; alleen deze voorziening mag die zetten.",
     "A few are removed in silence; this many point to a loop or to an attack. Ask the party of the login.",
 )
 
 # --- 2xxx: acceptance, authorisation ---------------------------------------------------------------------------------
 NO_SUCH_RECIPIENT = Reason(
-    "DGP-2001", 550, "5.1.1", "The recipient is not an address that this sender can reach.",
+    "DGP-2001",
+    550,
+    "5.1.1",
+    "The recipient is not an address that this sender can reach.",
     "De ontvanger is geen adres dat deze afzender kan bereiken.",
-    "The recipient is unknown, or both sides are private: the same answer is given on purpose. digipoort check tells which.",
+    "The recipient is unknown, or both sides are private: the same answer on purpose. digipoort check tells which.",
 )
 BOTH_GOVERNMENT = Reason(
-    "DGP-2002", 550, "5.7.1", "Messages between two government parties do not pass this gateway.",
+    "DGP-2002",
+    550,
+    "5.7.1",
+    "Messages between two government parties do not pass this gateway.",
     "Berichten tussen twee overheidspartijen gaan niet via deze voorziening.",
     "One side of every message is a private party.",
 )
 NOT_CONNECTED = Reason(
-    "DGP-2003", 550, "5.7.1", "The private address is not connected to flow {flow}.",
+    "DGP-2003",
+    550,
+    "5.7.1",
+    "The private address is not connected to flow {flow}.",
     "Het adres van de private partij is niet aangesloten op berichtstroom {flow}.",
     "digipoort connection add, if the party has joined the flow.",
 )
 CONNECTION_NOT_VALID = Reason(
-    "DGP-2004", 550, "5.7.1", "The connection to flow {flow} is not valid today.",
+    "DGP-2004",
+    550,
+    "5.7.1",
+    "The connection to flow {flow} is not valid today.",
     "De aansluiting op berichtstroom {flow} is vandaag niet geldig.",
     "Look at the dates in digipoort connection list.",
 )
 SIZE_OVER_FLOW_LIMIT = Reason(
-    "DGP-2005", 552, "5.3.4", "The message of {size} octets is larger than the limit of {limit} octets of flow {flow}.",
+    "DGP-2005",
+    552,
+    "5.3.4",
+    "The message of {size} octets is larger than the limit of {limit} octets of flow {flow}.",
     "Het bericht van {size} octetten is groter dan de grens van {limit} octetten van berichtstroom {flow}.",
     "The limit is a property of the flow in the directory.",
 )
 SENDER_UNKNOWN = Reason(
-    "DGP-2006", 550, "5.7.1", "The sender's address is no longer known to this gateway.",
+    "DGP-2006",
+    550,
+    "5.7.1",
+    "The sender's address is no longer known to this gateway.",
     "Het adres van de afzender is niet meer bekend bij deze voorziening.",
     "The address was removed, or its party disabled, between submission and acceptance.",
 )
 
 # --- 3xxx: acceptance, the interface ---------------------------------------------------------------------------------
 HEADER_MISSING = Reason(
-    "DGP-3001", 554, "5.6.0", "The required header {header} is missing.",
+    "DGP-3001",
+    554,
+    "5.6.0",
+    "The required header {header} is missing.",
     "De verplichte header {header} ontbreekt.",
     "The submitter's software must add the header (RFC 5322 section 3.6).",
 )
 HEADER_REPEATED = Reason(
-    "DGP-3002", 554, "5.6.0", "The header {header} occurs more than once.",
+    "DGP-3002",
+    554,
+    "5.6.0",
+    "The header {header} occurs more than once.",
     "De header {header} komt meer dan eens voor.",
     "The submitter's software must send the header exactly once (RFC 5322 section 3.6).",
 )
 FROM_NOT_SENDER = Reason(
-    "DGP-3003", 554, "5.6.0", "The address in From is not the envelope sender.",
+    "DGP-3003",
+    554,
+    "5.6.0",
+    "The address in From is not the envelope sender.",
     "Het adres in From is niet gelijk aan de afzender op de envelop (MAIL FROM).",
     "The submitter must use its logical address in both places, and only one address in From.",
 )
 RECIPIENT_NOT_IN_HEADER = Reason(
-    "DGP-3004", 554, "5.6.0", "The recipient stands in neither To nor Cc.",
+    "DGP-3004",
+    554,
+    "5.6.0",
+    "The recipient stands in neither To nor Cc.",
     "De ontvanger staat niet in To of Cc.",
     "Every envelope recipient must be named in To or Cc.",
 )
 BCC_PRESENT = Reason(
-    "DGP-3005", 554, "5.6.0", "The header Bcc is not allowed.",
+    "DGP-3005",
+    554,
+    "5.6.0",
+    "The header Bcc is not allowed.",
     "De header Bcc is niet toegestaan.",
     "The submitter must name recipients in To or Cc.",
 )
 MIME_VERSION_INVALID = Reason(
-    "DGP-3006", 554, "5.6.0", "The header MIME-Version is missing or is not 1.0.",
+    "DGP-3006",
+    554,
+    "5.6.0",
+    "The header MIME-Version is missing or is not 1.0.",
     "De header MIME-Version ontbreekt of is niet 1.0.",
     "RFC 2045 section 4.",
 )
 CONTENT_TYPE_INVALID = Reason(
-    "DGP-3007", 554, "5.6.0", "A Content-Type is not well-formed (part {part}).",
+    "DGP-3007",
+    554,
+    "5.6.0",
+    "A Content-Type is not well-formed (part {part}).",
     "Een Content-Type is niet welgevormd (deel {part}).",
     "RFC 2045 section 5.1, RFC 2046 section 5.1.1.",
 )
 TRANSFER_ENCODING_INVALID = Reason(
-    "DGP-3008", 554, "5.6.0", "A Content-Transfer-Encoding is not valid (part {part}).",
+    "DGP-3008",
+    554,
+    "5.6.0",
+    "A Content-Transfer-Encoding is not valid (part {part}).",
     "Een Content-Transfer-Encoding is niet geldig (deel {part}).",
     "RFC 2045 section 6: 7bit, 8bit, base64 or quoted-printable; composite types only 7bit or 8bit.",
 )
 BOUNDARY_NOT_CLOSED = Reason(
-    "DGP-3009", 554, "5.6.0", "A multipart is empty or its boundary is not closed (part {part}).",
+    "DGP-3009",
+    554,
+    "5.6.0",
+    "A multipart is empty or its boundary is not closed (part {part}).",
     "Een multipart is leeg of de boundary ervan is niet afgesloten (deel {part}).",
     "RFC 2046 section 5.1.1; the message may have been cut off.",
 )
 TOO_DEEP = Reason(
-    "DGP-3010", 554, "5.6.0", "The MIME structure is nested deeper than {limit}.",
+    "DGP-3010",
+    554,
+    "5.6.0",
+    "The MIME structure is nested deeper than {limit}.",
     "De MIME-structuur is dieper genest dan {limit}.",
     "The limit is max_depth in the flow's interface profile.",
 )
 TOO_MANY_PARTS = Reason(
-    "DGP-3011", 554, "5.6.0", "The message has more than {limit} MIME parts.",
+    "DGP-3011",
+    554,
+    "5.6.0",
+    "The message has more than {limit} MIME parts.",
     "Het bericht heeft meer dan {limit} MIME-delen.",
     "The limit is max_parts in the flow's interface profile.",
 )
 TYPE_FORBIDDEN = Reason(
-    "DGP-3012", 554, "5.6.1", "The media type {type} is not accepted (part {part}).",
+    "DGP-3012",
+    554,
+    "5.6.1",
+    "The media type {type} is not accepted (part {part}).",
     "Het mediatype {type} wordt niet aangenomen (deel {part}).",
     "message/partial and message/external-body hide contents from the receiver.",
 )
 LINE_TOO_LONG = Reason(
-    "DGP-3013", 554, "5.6.0", "A line is longer than {limit} octets.",
+    "DGP-3013",
+    554,
+    "5.6.0",
+    "A line is longer than {limit} octets.",
     "Een regel is langer dan {limit} octetten.",
     "RFC 5322 section 2.1.1; the submitter should use base64 or quoted-printable.",
 )
 BODY_OCTET_FORBIDDEN = Reason(
-    "DGP-3014", 554, "5.6.0", "The message holds a NUL octet, or a bare CR or LF.",
+    "DGP-3014",
+    554,
+    "5.6.0",
+    "The message holds a NUL octet, or a bare CR or LF.",
     "Het bericht bevat een NUL-octet, of een losse CR of LF.",
     "RFC 5322 section 2.3; binary contents must be encoded.",
 )
 HEADER_TOO_LARGE = Reason(
-    "DGP-3015", 554, "5.6.0", "The headers are larger than {limit} octets.",
+    "DGP-3015",
+    554,
+    "5.6.0",
+    "The headers are larger than {limit} octets.",
     "De headers zijn groter dan {limit} octetten.",
     "The limit is max_header_octets in the flow's interface profile.",
 )
 MESSAGE_TOO_LARGE = Reason(
-    "DGP-3016", 552, "5.3.4", "The message of {size} octets is larger than the limit of {limit} octets of flow {flow}.",
+    "DGP-3016",
+    552,
+    "5.3.4",
+    "The message of {size} octets is larger than the limit of {limit} octets of flow {flow}.",
     "Het bericht van {size} octetten is groter dan de grens van {limit} octetten van berichtstroom {flow}.",
     "The limit is a property of the flow in the directory; octets are counted in CRLF form without our own headers.",
 )
 
 # --- 4xxx: delivery, after acceptance --------------------------------------------------------------------------------
 DELIVERY_REFUSED = Reason(
-    "DGP-4001", 550, "5.0.0", "The message was accepted, but the receiving party's system refused it.",
+    "DGP-4001",
+    550,
+    "5.0.0",
+    "The message was accepted, but the receiving party's system refused it.",
     "Het bericht is aangenomen, maar het systeem van de ontvangende partij heeft het geweigerd.",
     "Postfix's own log line of the delivery has the remote reply.",
 )
 DELIVERY_EXPIRED = Reason(
-    "DGP-4002", 550, "5.4.7", "The message could not be delivered within the set time and was given up.",
+    "DGP-4002",
+    550,
+    "5.4.7",
+    "The message could not be delivered within the set time and was given up.",
     "Het bericht kon niet binnen de gestelde tijd worden afgeleverd en is opgegeven.",
     "Look for the deferrals in Postfix's log; the queue lifetime is maximal_queue_lifetime.",
 )
 DELIVERY_DELAYED = Reason(
-    "DGP-4003", 450, "4.0.0", "The message waits; delivery is tried again. No action is needed.",
+    "DGP-4003",
+    450,
+    "4.0.0",
+    "The message waits; delivery is tried again. No action is needed.",
     "Het bericht wacht; aflevering wordt opnieuw geprobeerd. Er is geen actie nodig.",
     "Look for the deferrals in Postfix's log.",
 )
 REFUSED_UNEXPLAINED = Reason(
-    "DGP-4004", 550, "5.0.0", "The message was not accepted.",
+    "DGP-4004",
+    550,
+    "5.0.0",
+    "The message was not accepted.",
     "Het bericht is niet aangenomen.",
     "Postfix refused the message itself; its log line of the hop has the reason.",
 )
 EXPIRED_BEFORE_VERDICT = Reason(
-    "DGP-4005", 550, "5.4.7", "The message could not be judged within the set time and was given up.",
+    "DGP-4005",
+    550,
+    "5.4.7",
+    "The message could not be judged within the set time and was given up.",
     "Het bericht kon niet binnen de gestelde tijd worden beoordeeld en is opgegeven.",
     "Acceptance was unavailable for the whole queue lifetime; look for the hop's deferrals in Postfix's log.",
 )
 
 # --- 9xxx: faults of ours, always temporary --------------------------------------------------------------------------
 DIRECTORY_UNAVAILABLE = Reason(
-    "DGP-9001", 451, "4.3.0", "The directory is temporarily unavailable; try again later.",
+    "DGP-9001",
+    451,
+    "4.3.0",
+    "The directory is temporarily unavailable; try again later.",
     "De administratie is tijdelijk niet beschikbaar; probeer het later opnieuw.",
     "Look at PostgreSQL, and at DIRECTORY_DSN with digipoort settings.",
 )
 DEADLINE_EXCEEDED = Reason(
-    "DGP-9002", 451, "4.3.0", "The check took too long; try again later.",
+    "DGP-9002",
+    451,
+    "4.3.0",
+    "The check took too long; try again later.",
     "De controle duurde te lang; probeer het later opnieuw.",
     "The directory or this host is overloaded; REQUEST_DEADLINE is the limit.",
 )
 REQUEST_MALFORMED = Reason(
-    "DGP-9003", 451, "4.3.5", "The gateway could not understand its own request; try again later.",
+    "DGP-9003",
+    451,
+    "4.3.5",
+    "The gateway could not understand its own request; try again later.",
     "De voorziening begreep een eigen verzoek niet; probeer het later opnieuw.",
     "Look at check_policy_service in master.cf: policy_context must be submission or acceptance.",
 )
 BODY_CHANGED = Reason(
-    "DGP-9004", 451, "4.3.0", "The message changed inside the gateway; try again later.",
+    "DGP-9004",
+    451,
+    "4.3.0",
+    "The message changed inside the gateway; try again later.",
     "Het bericht is binnen de voorziening gewijzigd; probeer het later opnieuw.",
     "The digest at acceptance differs from that at submission: a setting of the hop alters bodies. Compare with docs.",
 )
 NOT_YET_PUBLISHED = Reason(
-    "DGP-9005", 450, "4.3.0", "The address is not yet in use on this host; try again later.",
+    "DGP-9005",
+    450,
+    "4.3.0",
+    "The address is not yet in use on this host; try again later.",
     "Het adres is op deze server nog niet in gebruik; probeer het later opnieuw.",
     "Run digipoort maps publish.",
 )
 STAGE_ONE_MARK_MISSING = Reason(
-    "DGP-9006", 451, "4.3.0", "The gateway's own marks are missing on the message; try again later.",
+    "DGP-9006",
+    451,
+    "4.3.0",
+    "The gateway's own marks are missing on the message; try again later.",
     "De eigen kenmerken van de voorziening ontbreken op het bericht; probeer het later opnieuw.",
     "The message reached acceptance without passing the submission milter: look at smtpd_milters.",
 )
 INTERNAL_ERROR = Reason(
-    "DGP-9007", 451, "4.3.0", "The gateway met an internal fault; try again later.",
+    "DGP-9007",
+    451,
+    "4.3.0",
+    "The gateway met an internal fault; try again later.",
     "De voorziening heeft een interne storing; probeer het later opnieuw.",
     "The log line with this code has the fault; please report it.",
 )

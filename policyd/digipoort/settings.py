@@ -1,7 +1,8 @@
 """One typed settings object per program, read from a settings file and the environment, checked before anything starts.
 
 The file is `/etc/digipoort/digipoort.env` (python-dotenv's syntax, KEY=VALUE), or what DIGIPOORT_SETTINGS names. The
-environment overrides the file. A setting's key is its field's name in capitals. Every fault is reported, a sentence each.
+environment overrides the file. A setting's key is its field's name in capitals. Every fault is reported, each in a
+sentence.
 """
 
 from __future__ import annotations

@@ -83,7 +83,9 @@ def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
 
         return work
 
-    ours = Side(f"policyd ×{CONNECTIONS}", lambda: _in_threads(CONNECTIONS, ask_daemon))
+    ours = Side(f"policyd x{CONNECTIONS}", lambda: _in_threads(CONNECTIONS, ask_daemon))
     for connections in (1, CONNECTIONS):
-        peer = Side(f"bare psycopg ×{connections}", lambda n=connections: _in_threads(n, ask_directory))  # type: ignore[misc]
-        compare(f"policy requests at {CONNECTIONS} connections against bare psycopg at {connections}", ours, peer, rounds)
+        peer = Side(f"bare psycopg x{connections}", lambda n=connections: _in_threads(n, ask_directory))  # type: ignore[misc]
+        compare(
+            f"policy requests at {CONNECTIONS} connections against bare psycopg at {connections}", ours, peer, rounds
+        )

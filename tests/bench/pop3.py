@@ -16,7 +16,6 @@ from tests.sandbox.layout import Ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from tests.sandbox.layout import Layout
 

@@ -1,11 +1,12 @@
-"""Messages per second through the gateway, against the same two Postfix stages with stock lookups in our daemons' place.
+"""Messages per second through the gateway, against the same Postfix stages with stock lookups in our daemons' place.
 
-Both sides have TLS, AUTH, the hop with its certificates, forced receipts, LMTP to Dovecot and delivery over SMTP, here to
-smtp-sink instead of the sandbox's slow agency. The peer decides less: whose sender it is and that the recipient exists.
+Both sides have TLS, AUTH, the hop with its certificates, forced receipts, LMTP to Dovecot and delivery over SMTP, here
+to smtp-sink instead of the sandbox's slow agency. The peer decides less: whose sender it is, that the recipient exists.
 """
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 import subprocess
@@ -20,7 +21,6 @@ from tests.sandbox.clients import compose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.sandbox.layout import Layout
 
@@ -39,7 +39,6 @@ class _Variants:
 
     def __init__(self, env: Mapping[str, str], layout: Layout, sink_port: int) -> None:
         self._layout = layout
-        self._ports = layout.ports
         self._gateway = {name: (layout.postfix / name).read_text(encoding="utf-8") for name in ("main.cf", "master.cf")}
         lookups = layout.postfix / "bench-lookups"
         lookups.write_text(f"{env['TRADER_ADDRESS']} {env['TRADER_LOGIN']}\n", encoding="utf-8")
@@ -66,19 +65,17 @@ class _Variants:
         time.sleep(1)
 
     def _make_bare(self) -> None:
+        """Put stock lookups where master.cf asks our policy daemon, and take our milters out."""
         folder = self._layout.postfix
-        submission = (
-            f"check_sender_access static:DUNNO, reject_sender_login_mismatch, "
-            f"check_recipient_access lmdb:{folder}/bench-recipients, reject_unauth_destination"
+        recipients = f"check_recipient_access lmdb:{folder}/bench-recipients"
+        lookups = {"submission": f"reject_sender_login_mismatch, {recipients}", "acceptance": recipients}
+        text = re.sub(
+            r"check_policy_service \{[^}]*policy_context=(\w+) \}",
+            lambda match: lookups[match[1]],
+            self._gateway["master.cf"],
         )
-        acceptance = f"check_recipient_access lmdb:{folder}/bench-recipients, reject_unauth_destination"
-        services = {
-            f"127.0.0.1:{self._ports.submission}/inet": submission,
-            f"127.0.0.1:{self._ports.acceptance}/inet": acceptance,
-        }
-        for service, restrictions in services.items():
-            _postfix(self._layout, "postconf", "-P", f"{service}/smtpd_recipient_restrictions={restrictions}")
-            _postfix(self._layout, "postconf", "-P", f"{service}/smtpd_milters=")
+        text = re.sub(r"smtpd_milters=\S+", "smtpd_milters=", text)
+        (folder / "master.cf").write_text(text, encoding="utf-8")
         _postfix(self._layout, "postconf", f"smtpd_sender_login_maps = lmdb:{folder}/bench-lookups")
 
     def gateway(self) -> None:
@@ -117,7 +114,9 @@ def _submit(env: Mapping[str, str], count: int) -> None:
 
 def _queue_is_empty(layout: Layout) -> bool:
     return not any(
-        path.is_file() for queue in ("incoming", "active", "deferred", "maildrop") for path in (layout.spool / queue).rglob("*")
+        path.is_file()
+        for queue in ("incoming", "active", "deferred", "maildrop")
+        for path in (layout.spool / queue).rglob("*")
     )
 
 
@@ -161,7 +160,10 @@ def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
     with _sink(sink_port):
         try:
             compare(
-                "messages through the gateway against the bare two stages", Side("gateway", gateway), Side("bare", bare), rounds
+                "messages through the gateway against the bare two stages",
+                Side("gateway", gateway),
+                Side("bare", bare),
+                rounds,
             )
         finally:
             variants.restore()

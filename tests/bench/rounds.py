@@ -1,4 +1,4 @@
-"""Alternating rounds: a noisy machine slows both sides alike, so only the ratio of one round's two figures means anything."""
+"""Alternating rounds: a noisy machine slows both sides alike, so only the ratio of one round's figures counts."""
 
 from __future__ import annotations
 

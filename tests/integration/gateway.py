@@ -45,7 +45,9 @@ class Gateway:
         """Keep what a party saw."""
         (self.seen / f"{next(self.numbers):06}").write_bytes(content)
 
-    def send(self, account: Account, recipients: list[str], message: bytes, *, notify: str = "", port: str = "") -> None:
+    def send(
+        self, account: Account, recipients: list[str], message: bytes, *, notify: str = "", port: str = ""
+    ) -> None:
         """Submit with msmtp; the gateway must say 250."""
         result = clients.send(self.env, account, recipients, message, notify=notify, port=port)
         assert result.returncode == 0, result.stderr.decode()

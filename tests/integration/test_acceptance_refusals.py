@@ -63,16 +63,18 @@ def test_government_to_government_is_refused(gateway: Gateway) -> None:
     assert report.action == "failed"
 
 
-HEAD = "From: {sender}\r\nTo: {recipient}\r\nDate: Mon, 23 Nov 2026 10:00:00 +0100\r\nMessage-ID: <1@partij.digipoort.test>\r\n"
+DATE = "Date: Mon, 23 Nov 2026 10:00:00 +0100\r\n"
+MESSAGE_ID = "Message-ID: <1@partij.digipoort.test>\r\n"
+HEAD = "From: {sender}\r\nTo: {recipient}\r\n" + DATE + MESSAGE_ID
 MULTIPART = HEAD + "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=grens\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     ("message", "code"),
     [
-        pytest.param(HEAD.replace("Date: Mon, 23 Nov 2026 10:00:00 +0100\r\n", "") + "\r\nx\r\n", "DGP-3001", id="no Date"),
-        pytest.param(HEAD.replace("Message-ID: <1@partij.digipoort.test>\r\n", "") + "\r\nx\r\n", "DGP-3001", id="no Message-ID"),
-        pytest.param(HEAD + "Date: Mon, 23 Nov 2026 10:00:00 +0100\r\n\r\nx\r\n", "DGP-3002", id="two Dates"),
+        pytest.param(HEAD.replace(DATE, "") + "\r\nx\r\n", "DGP-3001", id="no Date"),
+        pytest.param(HEAD.replace(MESSAGE_ID, "") + "\r\nx\r\n", "DGP-3001", id="no Message-ID"),
+        pytest.param(HEAD + DATE + "\r\nx\r\n", "DGP-3002", id="two Dates"),
         pytest.param(HEAD.replace("{sender}", "x@partij.digipoort.test") + "\r\nx\r\n", "DGP-3003", id="other From"),
         pytest.param(HEAD.replace("{sender}", "{sender}, x@y.test") + "\r\nx\r\n", "DGP-3003", id="two in From"),
         pytest.param(HEAD.replace("{recipient}", "x@y.test") + "\r\nx\r\n", "DGP-3004", id="not in To"),
@@ -80,11 +82,14 @@ MULTIPART = HEAD + "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary
         pytest.param(MULTIPART + "--grens\r\n\r\nx\r\n", "DGP-3009", id="not closed"),
         pytest.param(MULTIPART.replace("; boundary=grens", "") + "x\r\n", "DGP-3007", id="no boundary"),
         pytest.param(
-            MULTIPART + "--grens\r\nContent-Type: message/partial; id=a; number=1\r\n\r\nx\r\n--grens--\r\n", "DGP-3012",
+            MULTIPART + "--grens\r\nContent-Type: message/partial; id=a; number=1\r\n\r\nx\r\n--grens--\r\n",
+            "DGP-3012",
             id="message/partial",
         ),
         pytest.param(
-            MULTIPART + "--grens\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nx\r\n--grens--\r\n", "DGP-3008", id="encoding"
+            MULTIPART + "--grens\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nx\r\n--grens--\r\n",
+            "DGP-3008",
+            id="encoding",
         ),
         pytest.param(HEAD + "\r\n" + "x" * 999 + "\r\n", "DGP-3013", id="long line"),
         pytest.param(HEAD + "\r\na\0b\r\n", "DGP-3014", id="NUL"),

@@ -1,4 +1,4 @@
-"""Runs last: nothing that any party saw in the whole run names a physical address, a host behind the gateway or another's login."""
+"""Runs last: nothing that a party saw in the run names a physical address, a host behind the gateway or a login."""
 
 from __future__ import annotations
 
@@ -33,13 +33,18 @@ def _refused_by_the_agency(gateway: Gateway) -> None:
 
 
 def test_no_party_saw_anything_physical(gateway: Gateway) -> None:
+    env, ports = gateway.env, gateway.layout.ports
     secrets = [
-        gateway.env["PHYSICAL_DOMAIN"], layout.AGENCY_HOST, layout.MAILBOX_DOMAIN, str(layout.CHECKOUT), str(gateway.layout.root),
-        gateway.env["TRADER_LOGIN"], gateway.env["TRADER2_LOGIN"], gateway.env["AGENCY_LOGIN"],
-        f":{gateway.layout.ports.acceptance}", f":{gateway.layout.ports.agency}", "remote-mta", "x-postfix", *PHYSICAL.values(),
+        env["PHYSICAL_DOMAIN"], layout.AGENCY_HOST, layout.MAILBOX_DOMAIN, *PHYSICAL.values(),
+        env["TRADER_LOGIN"], env["TRADER2_LOGIN"], env["AGENCY_LOGIN"],
+        str(layout.CHECKOUT), str(gateway.layout.root), f":{ports.acceptance}", f":{ports.agency}",
+        "remote-mta", "x-postfix",
     ]  # fmt: skip
     _refused_by_the_agency(gateway)
-    assert f"<{PHYSICAL['REJECT_ADDRESS']}@{layout.PHYSICAL_DOMAIN}>: no such user at {layout.AGENCY_HOST}" in gateway.log()
+    assert (
+        f"<{PHYSICAL['REJECT_ADDRESS']}@{layout.PHYSICAL_DOMAIN}>: no such user at {layout.AGENCY_HOST}"
+        in gateway.log()
+    )
     for path in sorted(gateway.seen.iterdir()):
         content = _forms(path.read_bytes())
         for secret in secrets:

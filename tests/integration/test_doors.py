@@ -18,7 +18,15 @@ CONNECT = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5
 
 def _as_nobody(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, user=NOBODY, group=NOBODY, extra_groups=[], input=text, capture_output=True, text=True, check=False, cwd="/"
+        command,
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
     )
 
 
@@ -43,7 +51,12 @@ def test_every_socket_is_closed_to_others(gateway: Gateway) -> None:
 
 def test_the_same_attempt_succeeds_where_it_may(gateway: Gateway) -> None:
     """Show that the attempt above can succeed: the syslog socket is open to all, as /dev/log is."""
-    result = _as_nobody("/usr/bin/python3", "-c", CONNECT.replace("AF_UNIX", "AF_UNIX, socket.SOCK_DGRAM"), str(gateway.layout.syslog_socket))
+    result = _as_nobody(
+        "/usr/bin/python3",
+        "-c",
+        CONNECT.replace("AF_UNIX", "AF_UNIX, socket.SOCK_DGRAM"),
+        str(gateway.layout.syslog_socket),
+    )
     assert result.stdout.strip() == "in"
 
 
@@ -68,7 +81,8 @@ def test_the_hops_key_is_for_root_alone(gateway: Gateway) -> None:
 def test_sendmail_is_no_road_in(gateway: Gateway) -> None:
     before = gateway.log().count("pickup")
     result = _as_nobody(
-        "/usr/sbin/sendmail", "-C", str(gateway.layout.postfix), "-f", gateway.env["TRADER_ADDRESS"], gateway.env["AGS_ADDRESS"],
+        "/usr/sbin/sendmail", "-C", str(gateway.layout.postfix),
+        "-f", gateway.env["TRADER_ADDRESS"], gateway.env["AGS_ADDRESS"],
         text="Subject: forged\n\nx\n",
     )  # fmt: skip
     assert result.returncode != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import Counter
@@ -52,6 +53,10 @@ def _submit(gateway: Gateway, marks: list[str], accepted: list[str], taken: thre
         session.close()
 
 
+def _reached(accepted: list[str], count: int) -> bool:
+    return len(accepted) >= count
+
+
 @pytest.mark.timeout(240)
 def test_every_daemon_killed_in_the_middle_of_traffic(gateway: Gateway) -> None:
     run = f"K{time.time_ns()}"
@@ -66,7 +71,7 @@ def test_every_daemon_killed_in_the_middle_of_traffic(gateway: Gateway) -> None:
         thread.start()
     victims = ("policyd", "milter-submission", "milter-acceptance", "milter-receipt", "authd", "postgresql")
     for number, victim in enumerate(victims, start=1):
-        gateway.wait_for(lambda number=number: len(accepted) >= number * MESSAGES // 8, f"traffic before {victim}", 60)
+        gateway.wait_for(functools.partial(_reached, accepted, number * MESSAGES // 8), f"traffic before {victim}", 60)
         gateway.control("stop", "--kill", victim)
         gateway.control("start", victim)
     for thread in threads:
@@ -92,7 +97,10 @@ def test_every_daemon_killed_in_the_middle_of_traffic(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize(
     ("stopped", "messages"),
-    [pytest.param("milter-acceptance", 5, id="stage 1, acceptance down"), pytest.param("agency", 5, id="stage 2, agency down")],
+    [
+        pytest.param("milter-acceptance", 5, id="stage 1, acceptance down"),
+        pytest.param("agency", 5, id="stage 2, agency down"),
+    ],
 )
 def test_requeued_mail_does_not_skip_acceptance(gateway: Gateway, stopped: str, messages: int) -> None:
     trader, agency = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
@@ -105,7 +113,9 @@ def test_requeued_mail_does_not_skip_acceptance(gateway: Gateway, stopped: str, 
         gateway.postfix("postsuper", "-r", "ALL")
         # Requeued mail waits for pickup(8), which looks once a minute.
         gateway.postfix("postkick", "public", "pickup", "W")
-        gateway.wait_for(lambda: gateway.postfix("postqueue", "-j").count('"deferred"') >= messages, "deferred mail again")
+        gateway.wait_for(
+            lambda: gateway.postfix("postqueue", "-j").count('"deferred"') >= messages, "deferred mail again"
+        )
         assert not gateway.agency_copies(run)
     finally:
         gateway.control("start", stopped)
@@ -144,11 +154,21 @@ def test_receipts_wait_for_their_milter(gateway: Gateway) -> None:
 def test_an_address_that_is_not_yet_published_waits(gateway: Gateway) -> None:
     trader, address = gateway.account("TRADER"), f"nieuw{time.time_ns()}@overheid.digipoort.test"
     added = gateway.digipoort(
-        "address", "add", address, "DOUANE", "--flow", "AGS", "--remote", f"n{time.time_ns()}@{gateway.env['PHYSICAL_DOMAIN']}"
+        "address",
+        "add",
+        address,
+        "DOUANE",
+        "--flow",
+        "AGS",
+        "--remote",
+        f"n{time.time_ns()}@{gateway.env['PHYSICAL_DOMAIN']}",
     )
     assert added.returncode == 0, added.stderr
     gateway.send(trader, [address], compose(trader.address, address, "Nieuw adres", "x\n").as_bytes())
-    gateway.wait_for(lambda: address in gateway.postfix("postqueue", "-j") and "deferred" in gateway.postfix("postqueue", "-j"), "it waits")
+    gateway.wait_for(
+        lambda: address in gateway.postfix("postqueue", "-j") and "deferred" in gateway.postfix("postqueue", "-j"),
+        "it waits",
+    )
     assert gateway.fetch(trader) == []
 
     published = gateway.digipoort("maps", "publish")

@@ -57,7 +57,8 @@ def outage(gateway: Gateway, request: pytest.FixtureRequest) -> Iterator[str]:
     gateway.control("start", request.param)
     # Nobody waits for us to recover but the next test.
     gateway.wait_for(
-        lambda: _pop3(gateway, gateway.env["TRADER_LOGIN"], gateway.env["TRADER_PASSWORD"]).startswith("+OK"), "a login again"
+        lambda: _pop3(gateway, gateway.env["TRADER_LOGIN"], gateway.env["TRADER_PASSWORD"]).startswith("+OK"),
+        "a login again",
     )
 
 
@@ -78,7 +79,8 @@ def test_directory_down_means_try_again_later(gateway: Gateway) -> None:
     finally:
         gateway.control("start", "postgresql")
     gateway.wait_for(
-        lambda: gateway.command(session, f"RCPT TO:<{gateway.env['AGS_ADDRESS']}>").startswith("250"), "the directory again"
+        lambda: gateway.command(session, f"RCPT TO:<{gateway.env['AGS_ADDRESS']}>").startswith("250"),
+        "the directory again",
     )
     session.close()
 

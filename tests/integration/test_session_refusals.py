@@ -50,7 +50,9 @@ def test_a_wrong_password_is_refused(gateway: Gateway) -> None:
         pytest.param("TRADER_ADDRESS", "abcd@postbus.digipoort.invalid", "550 5.7.1 .*DGP-1006", id="mailbox domain"),
         pytest.param("TRADER_ADDRESS", "root@localhost", "550 5.7.1 .*DGP-1006", id="localhost"),
         pytest.param("TRADER_ADDRESS", "root@[127.0.0.1]", "550 5.7.1 .*DGP-1006", id="address literal"),
-        pytest.param("TRADER_ADDRESS", "@overheid.digipoort.test:a@example.org", "550 5.7.1 .*DGP-1006", id="source route"),
+        pytest.param(
+            "TRADER_ADDRESS", "@overheid.digipoort.test:a@example.org", "550 5.7.1 .*DGP-1006", id="source route"
+        ),
     ],
 )
 def test_envelope(gateway: Gateway, sender: str, recipient: str, code: str) -> None:
@@ -90,7 +92,9 @@ def test_forcing_notify_hides_no_invalid_parameter(gateway: Gateway, parameter: 
     assert reply[:3] in ({"501"} if "FOO" not in parameter else {"555", "501"}), reply
 
 
-@pytest.mark.parametrize("parameter", ["RET=ALL", "RET=FULL RET=HDRS", "ENVID=a ENVID=b", f"ENVID={'x' * 101}", "ENVID=+zz"])
+@pytest.mark.parametrize(
+    "parameter", ["RET=ALL", "RET=FULL RET=HDRS", "ENVID=a ENVID=b", f"ENVID={'x' * 101}", "ENVID=+zz"]
+)
 def test_invalid_mail_parameters(gateway: Gateway, parameter: str) -> None:
     session = gateway.smtp(login=gateway.account("TRADER"))
     reply = gateway.command(session, f"MAIL FROM:<{gateway.env['TRADER_ADDRESS']}> {parameter}")
@@ -117,10 +121,8 @@ def test_a_bare_newline_does_not_end_a_message(gateway: Gateway) -> None:
     assert code in {521, 550, 554}, text
 
 
-@pytest.mark.parametrize(
-    ("name", "accepted"), [("TRADER", True), ("POP3_ONLY", False), ("INACTIVE", False)]
-)
-def test_a_login_submits_only_if_it_may(gateway: Gateway, name: str, accepted: bool) -> None:
+@pytest.mark.parametrize(("name", "accepted"), [("TRADER", True), ("POP3_ONLY", False), ("INACTIVE", False)])
+def test_a_login_submits_only_if_it_may(gateway: Gateway, name: str, *, accepted: bool) -> None:
     account = Account(gateway.env[f"{name}_LOGIN"], gateway.env[f"{name}_PASSWORD"], gateway.env["TRADER_ADDRESS"])
     session = gateway.smtp()
     if accepted:
@@ -135,7 +137,9 @@ def test_refused_mail_leaves_no_receipt(gateway: Gateway) -> None:
     trader = gateway.account("TRADER2")
     session = gateway.smtp(login=trader)
     with pytest.raises(smtplib.SMTPRecipientsRefused):
-        session.sendmail(trader.address, ["x@example.org"], compose(trader.address, "x@example.org", "x", "x\n").as_bytes())
+        session.sendmail(
+            trader.address, ["x@example.org"], compose(trader.address, "x@example.org", "x", "x\n").as_bytes()
+        )
     session.close()
     gateway.wait_for(gateway.queue_is_empty, "an empty queue")
     assert gateway.receipts(trader, 0) == []

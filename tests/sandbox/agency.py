@@ -1,6 +1,6 @@
 """The agency's mail server: STARTTLS is required, what it takes goes to a Maildir, one address is refused with 550.
 
-It answers as verbosely as real servers do: its replies name the physical address, and none of that may reach a submitter.
+It answers as verbosely as real servers do: its replies name the physical address, which may reach no submitter.
 """
 
 from __future__ import annotations

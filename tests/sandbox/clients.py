@@ -8,11 +8,11 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.utils import format_datetime, make_msgid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CLIENT_SECONDS = 60
+_PARSER = BytesParser(EmailMessage, policy=policy.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def fetch(env: Mapping[str, str], account: Account, *, port: str = "", keep: boo
             f"defaults\ntls on\ntls_starttls {'off' if implicit else 'on'}\ntls_trust_file {env['CA_FILE']}\n"
             f"account party\nhost {env['GATEWAY_HOST']}\nport {port or env['POP3_PORT']}\n"
             f"auth user\nuser {account.login}\npassword {account.password}\n"
-            f"delivery maildir {inbox}\nuidls_file {folder}/uidls\nkeep {'on' if keep else 'off'}\nreceived_header off\n",
+            f"delivery maildir {inbox}\nuidls_file {folder}/uidls\n"
+            f"keep {'on' if keep else 'off'}\nreceived_header off\n",
             encoding="utf-8",
         )
         subprocess.run(
@@ -122,20 +124,19 @@ def fetch(env: Mapping[str, str], account: Account, *, port: str = "", keep: boo
 
 def read_report(raw: bytes) -> Report | None:
     """Return a receipt's parts, or None when the message is no receipt."""
-    message = BytesParser(policy=policy.default).parsebytes(raw)
+    message = _PARSER.parsebytes(raw)
     if message.get_content_type() != "multipart/report":
         return None
     text, status, returned = message.iter_parts()
     groups = list(status.iter_parts()) if status.is_multipart() else []
-    original: EmailMessage = (
-        returned.get_payload(0)  # type: ignore[assignment]
-        if returned.get_content_type() == "message/rfc822"
-        else BytesParser(policy=policy.default).parsebytes(returned.get_payload(decode=True) or b"")  # type: ignore[arg-type]
-    )
+    if returned.get_content_type() == "message/rfc822":
+        original = returned.get_content()
+    else:
+        original = _PARSER.parsebytes(bytes(returned.get_payload(decode=True)))
     fields = {key.lower(): str(value) for group in groups for key, value in group.items()}
     return Report(
         str(message["Subject"]),
-        text.get_content(),  # type: ignore[attr-defined]
+        text.get_content(),
         fields,
         {key.lower(): str(value) for key, value in original.items()},
         raw,

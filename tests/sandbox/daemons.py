@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,11 +20,14 @@ from tests.sandbox import layout as names
 from tests.sandbox.render import venv_python
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from tests.sandbox.layout import Layout
 
 SYSTEM_PYTHON: Final = "/usr/bin/python3"
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 20.0
+_SYSLOGD: Final = Path(__file__).with_name("syslogd.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def all_daemons(layout: Layout) -> list[Daemon]:
     return [
         Daemon(
             "syslog",
-            (SYSTEM_PYTHON, str(Path(__file__).with_name("syslogd.py")), str(layout.syslog_socket), str(layout.mail_log), names.HOSTNAME),
+            (SYSTEM_PYTHON, *map(str, (_SYSLOGD, layout.syslog_socket, layout.mail_log)), names.HOSTNAME),
             layout.syslog_socket.exists,
         ),
         Daemon(
@@ -67,7 +69,10 @@ def all_daemons(layout: Layout) -> list[Daemon]:
             # "Fast" shutdown; SIGTERM would wait for every client.
             stop_signal=signal.SIGINT,
         ),
-        ours("policyd", "policyd", ("digipoort_policyd",), names.POLICYD_UID, postfix, layout.policyd_run / "policyd.sock"),
+        ours(
+            "policyd", "policyd", ("digipoort_policyd",), names.POLICYD_UID, postfix,
+            layout.policyd_run / "policyd.sock",
+        ),
         ours("authd", "authd", ("digipoort_auth",), names.AUTHD_UID, dovecot, layout.authd_run / "authd.sock"),
         *(
             ours(
@@ -151,7 +156,7 @@ def wait_ready(layout: Layout, daemon: Daemon) -> None:
 
 
 def _point_to(layout: Layout, daemon: Daemon) -> None:
-    """Put the pid that the daemon itself wrote into its pid file (Postfix's master is not the command that started it)."""
+    """Put the pid that the daemon itself wrote into its pid file: Postfix's master is not what we started."""
     if daemon.own_pid_file is not None and daemon.own_pid_file.exists():
         pid = daemon.own_pid_file.read_text(encoding="ascii").split()[0]
         (layout.pids / f"{daemon.name}.pid").write_text(f"{pid}\n", encoding="ascii")

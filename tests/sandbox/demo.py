@@ -18,7 +18,7 @@ T = TypeVar("T")
 DECLARATION: Final = Path(__file__).with_name("cusdec.edi")
 
 
-class StepFailed(Exception):
+class StepFailedError(Exception):
     """A step of the demonstration came out differently than it should."""
 
 
@@ -31,7 +31,7 @@ def run(env: Mapping[str, str]) -> int:
         _not_connected(env)
         _against_interface(env)
         _log_lines(env, reference)
-    except StepFailed as failure:
+    except StepFailedError as failure:
         click.echo(click.style(f"✗ {failure}", fg="red"))
         return 1
     click.echo(click.style(f"✓ all steps as they should be, in {time.monotonic() - begun:.1f} s", fg="green"))
@@ -131,12 +131,12 @@ def _poll(look: Callable[[], T | None], failure: str) -> T:
         if found:
             return found
         time.sleep(0.2)
-    raise StepFailed(failure)
+    raise StepFailedError(failure)
 
 
 def _expect(holds: bool, failure: str) -> None:  # noqa: FBT001 - reads as an assertion
     if not holds:
-        raise StepFailed(failure)
+        raise StepFailedError(failure)
 
 
 def _say(step: str, text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from tests.sandbox import layout as names
 from tests.sandbox.layout import POINTER, Layout
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterable
 
 DATABASE: Final = "digipoort"

@@ -1,8 +1,8 @@
 """Where one sandbox keeps its files and which ports it uses.
 
-The checkout may lie where the users `postgres`, `postfix` and `dovecot` may not enter, so everything that daemons touch is
-under /var/tmp; `.instance/` in the checkout only points there. A checkout's folder name gives the sandbox's, so that two
-checkouts run side by side.
+The checkout may lie where the users `postgres`, `postfix` and `dovecot` may not enter, so everything that daemons touch
+is under /var/tmp; `.instance/` in the checkout only points there. The checkout's path names the sandbox's folder, so
+that two checkouts run side by side.
 """
 
 from __future__ import annotations
@@ -81,7 +81,15 @@ class Layout:
         layout = cls(default_root(), Ports.free())
         layout.root.mkdir(parents=True, mode=0o755)
         (layout.root / "ports.json").write_text(json.dumps(asdict(layout.ports)), encoding="ascii")
-        for path in (layout.settings, layout.pids, layout.pki, layout.library, layout.postfix, layout.spool, layout.logs):
+        for path in (
+            layout.settings,
+            layout.pids,
+            layout.pki,
+            layout.library,
+            layout.postfix,
+            layout.spool,
+            layout.logs,
+        ):
             path.mkdir(mode=0o755)
         for path in (layout.dovecot, layout.dovecot_state, layout.run):
             path.mkdir(mode=0o755)

@@ -48,9 +48,18 @@ class Trader:
 
 TRADERS: Final = (
     Trader("TRADER", "AALSMEER", "Bloemenimport Aalsmeer B.V.", "k7-inlog", "bloemen", "b1f0aa27c3d94e01"),
-    Trader("TRADER2", "MAASVLAKTE", "Maasvlakte Expeditie B.V.", "q4-inlog", "expeditie", "93d2c07be8814f02", all_flows_but=("EMCS",)),
-    Trader("EXPIRED", "VOORHEEN", "Voorheen Handel B.V.", "v9-inlog", "voorheen", "4c11d8e2a7b04f03", valid=("2020-01-01", "2021-12-31")),
-    Trader("POP3_ONLY", "LEZER", "Alleen Lezen B.V.", "l3-inlog", "lezer", "77aa91c0d2e84f04", services=("pop3",)),
+    Trader(
+        "TRADER2", "MAASVLAKTE", "Maasvlakte Expeditie B.V.", "q4-inlog", "expeditie", "93d2c07be8814f02",
+        all_flows_but=("EMCS",),
+    ),
+    Trader(
+        "EXPIRED", "VOORHEEN", "Voorheen Handel B.V.", "v9-inlog", "voorheen", "4c11d8e2a7b04f03",
+        valid=("2020-01-01", "2021-12-31"),
+    ),
+    Trader(
+        "POP3_ONLY", "LEZER", "Alleen Lezen B.V.", "l3-inlog", "lezer", "77aa91c0d2e84f04",
+        services=("pop3",),
+    ),
     Trader("INACTIVE", "GESTOPT", "Gestopt B.V.", "g2-inlog", "gestopt", "0d5e66f1b3c74f05"),
 )  # fmt: skip
 AGENCY_LOGIN: Final = "douane-uitgaand"
@@ -62,8 +71,11 @@ AGENCY_ADDRESSES: Final = {
 }
 # The physical local parts differ from the logical ones, so that a search for them finds every disclosure.
 PHYSICAL: Final = {
-    "AGS_ADDRESS": "intake-ags-07", "EMCS_ADDRESS": "intake-emcs-02", "REJECT_ADDRESS": REFUSED_LOCAL_PART, "SMALL_ADDRESS": "intake-shs-01",
-}  # fmt: skip
+    "AGS_ADDRESS": "intake-ags-07",
+    "EMCS_ADDRESS": "intake-emcs-02",
+    "REJECT_ADDRESS": REFUSED_LOCAL_PART,
+    "SMALL_ADDRESS": "intake-shs-01",
+}
 
 
 def seed(layout: Layout, environment: dict[str, str], owner_dsn: str) -> dict[str, str]:
@@ -164,7 +176,11 @@ def _table(section: str, /, **values: str | list[str]) -> str:
 
 def _digipoort(environment: dict[str, str], *arguments: str) -> str:
     result = subprocess.run(
-        [sys.executable, "-m", "digipoort.cli", *arguments], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "digipoort.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode != 0:
         raise RuntimeError(f"digipoort {' '.join(arguments)}: {result.stdout}{result.stderr}")

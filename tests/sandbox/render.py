@@ -79,8 +79,11 @@ def variables(layout: Layout) -> dict[str, object]:
 def render(layout: Layout, dsns: dict[str, str]) -> None:
     """Write every configuration file; `dsns` has the directory's conninfo per program, and `write` for the admin."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROLES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
-    )  # noqa: S701 - configuration files, not HTML
+        loader=jinja2.FileSystemLoader(ROLES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - configuration files, not HTML
+    )
     values = variables(layout)
     for name in POSTFIX_FILES:
         text = environment.get_template(f"postfix/templates/{name}.j2").render(values)

@@ -1,4 +1,4 @@
-"""The sandbox's syslog: appends datagrams of facility mail to MAIL_LOG, where Postfix and Dovecot append their own lines.
+"""The sandbox's syslog: appends datagrams of facility mail to MAIL_LOG, beside Postfix's and Dovecot's own lines.
 
 A host's syslog daemon does this; the sandbox must not touch the host's.
 """

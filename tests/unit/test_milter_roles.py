@@ -37,7 +37,7 @@ def connect(session: Any, macros: dict[str, str] | None = None) -> Context:  # n
     return context
 
 
-def feed(  # noqa: PLR0913 - a message has as many parts
+def feed(
     session: Any,  # noqa: ANN401 - any role's session
     header: tuple[tuple[str, bytes], ...],
     body: bytes = BODY,

@@ -1,4 +1,4 @@
-"""`digipoort KIND list`, the same for every kind of object: it reads the server of DIRECTORY_DSN, which may be a replica."""
+"""`digipoort KIND list`, for every kind of object: it reads the server of DIRECTORY_DSN, which may be a replica."""
 
 from __future__ import annotations
 

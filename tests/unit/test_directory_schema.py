@@ -1,0 +1,324 @@
+"""The directory's schema on a real PostgreSQL: migrations, constraints, the change counter, the log and the roles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from digipoort.directory import faults, queries, session
+from digipoort.directory.migrate import Migration, MigrationError, migrate, packaged_migrations
+from tests.unit.directory_samples import HASH, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: str, template: str) -> Iterator[str]:
+    """Yield the conninfo of a filled directory that no test of this module changes for good."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE filled TEMPLATE {template}")
+    dsn = psycopg.conninfo.make_conninfo(postgres, dbname="filled")
+    fill(dsn)
+    yield dsn
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("DROP DATABASE filled WITH (FORCE)")
+
+
+@pytest.fixture
+def connection(filled: str) -> Iterator[Connection[TupleRow]]:
+    """Yield a connection whose changes are undone."""
+    with psycopg.connect(filled) as connection:
+        yield connection
+        connection.rollback()
+
+
+def one(connection: Connection[TupleRow], query: LiteralString) -> object:
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def test_migrations_are_applied_once(empty_database: str) -> None:
+    names = [migration.name for migration in packaged_migrations()]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        assert migrate(connection) == names
+        assert migrate(connection) == []
+
+
+def test_a_newer_directory_is_refused(empty_database: str) -> None:
+    newer = [*packaged_migrations(), Migration("9999_future", b"SELECT 1")]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        migrate(connection, newer)
+        with pytest.raises(MigrationError, match="9999_future"):
+            migrate(connection)
+
+
+def test_a_failing_migration_leaves_those_before_it(empty_database: str) -> None:
+    steps = [Migration("0001_good", b"CREATE TABLE good ()"), Migration("0002_bad", b"CREATE TABLE bad (); SELECT 1/0")]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        with pytest.raises(errors.DivisionByZero):
+            migrate(connection, steps)
+        assert [name for (name,) in connection.execute(queries.MIGRATIONS_APPLIED)] == ["0001_good"]
+        assert one(connection, "SELECT to_regclass('bad')") is None
+
+
+def test_every_constraint_has_its_sentence(connection: Connection[TupleRow]) -> None:
+    rows = connection.execute(
+        """
+        SELECT conname FROM pg_constraint
+        WHERE contype IN ('c', 'f', 'x')
+        AND connamespace = 'public'::regnamespace AND conrelid <> coalesce(to_regclass('change_counter'), 0)
+        UNION SELECT conname FROM pg_constraint
+        WHERE contype = 'u' AND connamespace = 'public'::regnamespace AND NOT EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey) AND attname = 'id'
+        )
+        """
+    )
+    assert {name for (name,) in rows} == faults.SENTENCES.keys()
+
+
+WRONG: list[tuple[str, LiteralString]] = [
+    ("party_code_key", "INSERT INTO party (code, name, kind) VALUES ('AAL', 'x', 'private')"),
+    ("code_check", "INSERT INTO party (code, name, kind) VALUES ('aal', 'x', 'private')"),
+    ("code_check", "INSERT INTO party (code, name, kind) VALUES (E'AAL\\n', 'x', 'private')"),
+    ("code_check", "INSERT INTO party (code, name, kind) VALUES (repeat('A', 33), 'x', 'private')"),
+    ("party_name_check", "INSERT INTO party (code, name, kind) VALUES ('X', '', 'private')"),
+    ("party_kind_check", "INSERT INTO party (code, name, kind) VALUES ('X', 'x', 'public')"),
+    ("target_party_id_party_kind_fkey", "UPDATE party SET kind = 'government' WHERE code = 'AAL'"),
+    (
+        "flow_owner_id_owner_kind_fkey",
+        "INSERT INTO flow (code, name, owner_id, size_limit) SELECT 'X', 'x', id, 1 FROM party WHERE code = 'AAL'",
+    ),
+    ("flow_size_limit_check", "UPDATE flow SET size_limit = 0"),
+    ("flow_interface_check", "UPDATE flow SET interface = '[]'"),
+    ("flow_code_key", "UPDATE flow SET code = 'EMCS' WHERE code = 'AGS'"),
+    ("destination_domain_check", "UPDATE destination SET domain = 'Agency.test'"),
+    ("destination_domain_check", "UPDATE destination SET domain = 'agency'"),
+    ("destination_nexthop_check", "UPDATE destination SET nexthop = 'mx test'"),
+    ("destination_tls_level_check", "UPDATE destination SET tls_level = 'may'"),
+    ("destination_tls_level_check", "UPDATE destination SET tls_level = 'none'"),
+    ("destination_tls_match_check", "UPDATE destination SET tls_match = 'a b'"),
+    ("destination_fingerprint_needs_match", "UPDATE destination SET tls_level = 'fingerprint', tls_match = NULL"),
+    ("target_mailbox_check", "UPDATE target SET mailbox = '../x' WHERE kind = 'mailbox'"),
+    ("target_mailbox_has_id", "UPDATE target SET mailbox = NULL WHERE kind = 'mailbox'"),
+    ("target_remote_has_address", "UPDATE target SET local_part = NULL WHERE kind = 'remote'"),
+    ("target_remote_has_address", "UPDATE target SET local_part = 'x' WHERE kind = 'mailbox'"),
+    ("target_remote_has_address", "UPDATE target SET destination_id = 1 WHERE kind = 'mailbox'"),
+    ("target_local_part_check", "UPDATE target SET local_part = 'a..b' WHERE kind = 'remote'"),
+    (
+        "target_remote_is_government",
+        """INSERT INTO target (kind, party_id, party_kind, local_part, destination_id)
+        SELECT 'remote', id, kind, 'x', 1 FROM party WHERE code = 'AAL'""",
+    ),
+    (
+        "target_destination_id_local_part_key",
+        """INSERT INTO target (kind, party_id, party_kind, local_part, destination_id)
+        SELECT 'remote', id, kind, 'intake', 1 FROM party WHERE code = 'NVWA'""",
+    ),
+    ("mail_address_check", "UPDATE address SET address = 'Bloemen@party.test' WHERE flow_id IS NULL"),
+    ("mail_address_check", "UPDATE address SET address = 'a@b@party.test' WHERE flow_id IS NULL"),
+    ("mail_address_check", "UPDATE address SET address = '@party.test' WHERE flow_id IS NULL"),
+    ("mail_address_check", "UPDATE address SET address = 'bloemen@party' WHERE flow_id IS NULL"),
+    ("mail_address_check", "UPDATE address SET address = repeat('a', 65) || '@party.test' WHERE flow_id IS NULL"),
+    ("mail_address_check", "UPDATE address SET address = E'bloemen@party.test\\n' WHERE flow_id IS NULL"),
+    ("address_address_key", "UPDATE address SET address = 'ags@gov.test' WHERE flow_id IS NULL"),
+    ("address_flow_by_kind", "UPDATE address SET flow_id = NULL WHERE flow_id IS NOT NULL"),
+    ("address_flow_by_kind", "UPDATE address SET flow_id = 1 WHERE flow_id IS NULL"),
+    (
+        "address_flow_id_party_id_fkey",
+        """UPDATE address SET flow_id = (SELECT id FROM flow WHERE code = 'E-LOGBOEK')
+        WHERE flow_id IS NOT NULL""",
+    ),
+    (
+        "address_target_id_party_id_fkey",
+        """INSERT INTO address (address, party_id, party_kind, target_id)
+        SELECT 'maas@party.test', party.id, party.kind, target.id FROM party, target
+        WHERE party.code = 'MAAS' AND target.mailbox = 'b0b0'""",
+    ),
+    (
+        "connection_address_id_address_kind_fkey",
+        """INSERT INTO connection (address_id, flow_id, valid_from)
+        SELECT id, flow_id, '2020-01-01' FROM address WHERE flow_id IS NOT NULL""",
+    ),
+    ("connection_address_kind_check", "UPDATE connection SET address_kind = 'government'"),
+    ("connection_period_check", "UPDATE connection SET valid_until = '2019-12-31'"),
+    (
+        "connection_no_overlap",
+        """INSERT INTO connection (address_id, flow_id, valid_from, valid_until)
+        SELECT address_id, flow_id, '2019-01-01', '2020-01-01' FROM connection""",
+    ),
+    (
+        "credential_login_key",
+        """INSERT INTO credential (login, party_id, password_hash, services)
+        SELECT login, party_id, '$x', '{submission}' FROM credential""",
+    ),
+    ("credential_login_check", "UPDATE credential SET login = 'Aal'"),
+    ("credential_login_check", "UPDATE credential SET login = 'a b'"),
+    ("credential_password_hash_check", "UPDATE credential SET password_hash = 'secret'"),
+    ("credential_services_check", "UPDATE credential SET services = '{imap}'"),
+    ("credential_services_check", "UPDATE credential SET services = '{}'"),
+    ("credential_services_check", "UPDATE credential SET services = '{pop3,null}'"),
+    ("credential_pop3_needs_mailbox", "UPDATE credential SET mailbox_id = NULL"),
+    (
+        "credential_mailbox_id_party_id_mailbox_kind_fkey",
+        "UPDATE credential SET party_id = (SELECT id FROM party WHERE code = 'MAAS')",
+    ),
+    (
+        "credential_mailbox_id_party_id_mailbox_kind_fkey",
+        """INSERT INTO credential (login, party_id, password_hash, services, mailbox_id)
+        SELECT 'x', party_id, '$x', '{pop3}', id FROM target WHERE kind = 'remote'""",
+    ),
+    ("credential_certificate_fingerprint_check", "UPDATE credential SET certificate_fingerprint = 'AB:CD'"),
+]
+
+
+@pytest.mark.parametrize(("constraint", "statement"), WRONG)
+def test_a_wrong_state_cannot_be_stored(
+    connection: Connection[TupleRow], constraint: str, statement: LiteralString
+) -> None:
+    with pytest.raises(errors.IntegrityError) as caught:
+        connection.execute(statement)
+    assert caught.value.diag.constraint_name == constraint
+    assert faults.sentence(caught.value) == faults.SENTENCES[constraint]
+
+
+def test_periods_that_touch_do_not_overlap(connection: Connection[TupleRow]) -> None:
+    connection.execute("UPDATE connection SET valid_until = '2020-12-31'")
+    connection.execute(
+        """INSERT INTO connection (address_id, flow_id, valid_from)
+        SELECT address_id, flow_id, '2021-01-01' FROM connection"""
+    )
+
+
+CHANGES: list[LiteralString] = [
+    "UPDATE party SET name = 'y' WHERE code = 'MAAS'",
+    "INSERT INTO party (code, name, kind) VALUES ('X', 'x', 'private')",
+    "DELETE FROM party WHERE code = 'MAAS'",
+    "UPDATE flow SET size_limit = 1 WHERE code = 'AGS'",
+    "UPDATE destination SET tls_match = NULL",
+    "UPDATE target SET mailbox = 'c0c0' WHERE kind = 'mailbox'",
+    "DELETE FROM address WHERE flow_id IS NOT NULL",
+    "DELETE FROM connection",
+    "UPDATE credential SET active = false",
+]
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+def test_every_write_raises_the_counter_and_is_logged(
+    connection: Connection[TupleRow], statement: LiteralString
+) -> None:
+    before = one(connection, queries.CHANGE_COUNTER)
+    logged = one(connection, "SELECT count(*) FROM change_log")
+    connection.execute(queries.SET_ACTOR, {"actor": "beheerder"})
+    connection.execute(statement)
+    assert isinstance(before, int)
+    assert isinstance(logged, int)
+    counter, log_size = one(connection, queries.CHANGE_COUNTER), one(connection, "SELECT count(*) FROM change_log")
+    assert isinstance(counter, int)
+    assert isinstance(log_size, int)
+    assert counter > before
+    assert log_size == logged + 1
+    assert one(connection, "SELECT actor FROM change_log ORDER BY id DESC LIMIT 1") == "beheerder"
+
+
+def test_the_log_never_has_a_password_hash(connection: Connection[TupleRow]) -> None:
+    connection.execute("UPDATE credential SET password_hash = '$other'")
+    connection.execute("DELETE FROM credential")
+    text = str(one(connection, "SELECT string_agg(change_log::text, ' ') FROM change_log"))
+    assert '"login": "aal"' in text.replace('""', '"')
+    assert HASH not in text
+    assert "$other" not in text
+
+
+def test_the_actor_of_a_write_without_one_is_the_role(connection: Connection[TupleRow]) -> None:
+    connection.execute("UPDATE party SET name = 'y' WHERE code = 'MAAS'")
+    assert one(connection, "SELECT actor FROM change_log ORDER BY id DESC LIMIT 1") == "postgres"
+
+
+def test_two_writers_go_one_after_the_other(filled: str) -> None:
+    with psycopg.connect(filled) as first, psycopg.connect(filled) as second:
+        first.execute("UPDATE party SET name = 'y' WHERE code = 'MAAS'")
+        second.execute("SET LOCAL lock_timeout = '50ms'")
+        with pytest.raises(errors.LockNotAvailable) as caught:
+            second.execute("UPDATE flow SET name = 'y' WHERE code = 'AGS'")
+        first.rollback()
+    assert faults.is_temporary(caught.value)
+    assert "try again later" in faults.sentence(caught.value)
+
+
+READS: list[tuple[LiteralString, LiteralString, dict[str, object]]] = [
+    ("SET ROLE digipoort_read", queries.SUBMISSION, {"login": "aal", "sender": "bloemen@party.test"}),
+    (
+        "SET ROLE digipoort_read",
+        queries.ACCEPTANCE,
+        {"sender": "bloemen@party.test", "recipient": "ags@gov.test", "timezone": "Europe/Amsterdam"},
+    ),
+    ("SET ROLE digipoort_read", queries.CHANGE_COUNTER, {}),
+    ("SET ROLE digipoort_read", queries.PUBLISHED_ALIASES, {}),
+    ("SET ROLE digipoort_read", queries.PUBLISHED_DESTINATIONS, {}),
+    ("SET ROLE digipoort_read", queries.PUBLISHED_FLOWS, {}),
+    ("SET ROLE digipoort_read", queries.PUBLISHED_FLOW_ADDRESSES, {}),
+    ("SET ROLE digipoort_read", queries.PUBLISHED_MAILBOXES, {}),
+    ("SET ROLE digipoort_read", queries.LIST_CREDENTIALS, {}),
+    ("SET ROLE digipoort_read", queries.LIST_ADDRESSES, {}),
+    ("SET ROLE digipoort_auth", queries.AUTHENTICATION, {"login": "aal"}),
+]
+
+
+@pytest.mark.parametrize(("role", "query", "parameters"), READS)
+def test_a_role_reads_what_its_program_asks(
+    connection: Connection[TupleRow], role: LiteralString, query: LiteralString, parameters: dict[str, object]
+) -> None:
+    connection.execute(role)
+    assert connection.execute(query, parameters).fetchone() is not None
+
+
+FORBIDDEN: list[tuple[LiteralString, LiteralString]] = [
+    ("SET ROLE digipoort_read", "SELECT password_hash FROM credential"),
+    ("SET ROLE digipoort_read", "SELECT * FROM credential"),
+    ("SET ROLE digipoort_read", "SELECT * FROM change_log"),
+    ("SET ROLE digipoort_read", "UPDATE party SET active = true"),
+    ("SET ROLE digipoort_read", "UPDATE change_counter SET value = 1"),
+    ("SET ROLE digipoort_read", "DELETE FROM connection"),
+    ("SET ROLE digipoort_auth", "SELECT address FROM address"),
+    ("SET ROLE digipoort_auth", "SELECT name FROM party"),
+    ("SET ROLE digipoort_auth", "UPDATE credential SET password_hash = '$x'"),
+]
+
+
+@pytest.mark.parametrize(("role", "statement"), FORBIDDEN)
+def test_a_role_does_no_more_than_that(
+    connection: Connection[TupleRow], role: LiteralString, statement: LiteralString
+) -> None:
+    connection.execute(role)
+    with pytest.raises(errors.InsufficientPrivilege):
+        connection.execute(statement)
+
+
+def test_a_directory_that_is_down_is_temporary() -> None:
+    with pytest.raises(session.DirectoryFaultError) as caught, session.reading("host=/nonexistent"):
+        pytest.fail("connected to nothing")
+    assert caught.value.temporary
+
+
+def test_the_second_server_is_tried_when_the_first_is_away(filled: str) -> None:
+    values = psycopg.conninfo.conninfo_to_dict(filled)
+    dsn = psycopg.conninfo.make_conninfo(filled, host=f"/nonexistent,{values['host']}")
+    with session.reading(dsn) as connection:
+        assert one(connection, "SELECT 1") == 1
+
+
+def test_reading_sees_one_moment_and_writes_nothing(directory_dsn: str) -> None:
+    with session.reading(directory_dsn) as reader:
+        assert one(reader, "SELECT count(*) FROM party") == 0
+        fill(directory_dsn)
+        assert one(reader, "SELECT count(*) FROM party") == 0
+    with pytest.raises(session.DirectoryFaultError, match="takes no changes"), session.reading(directory_dsn) as reader:
+        reader.execute("DELETE FROM connection")
