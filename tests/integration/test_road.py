@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sandbox.clients import body_of, compose, read_report
+from tests.sandbox.clients import body_of, compose, read_report, reference_of
 
 if TYPE_CHECKING:
     from tests.integration.gateway import Gateway
@@ -46,8 +46,7 @@ def test_the_agency_answers_from_its_logical_address(gateway: Gateway) -> None:
 
     assert len(answer) == 1
     assert body_of(answer[0]) == body_of(raw)
-    receipt = gateway.agency_copy("multipart/report")
-    report = read_report(receipt)
+    report = read_report(gateway.agency_copy(reference_of(answer[0])))
     assert report is not None
     assert report.action == "relayed"
 

@@ -143,6 +143,11 @@ def read_report(raw: bytes) -> Report | None:
     )
 
 
+def reference_of(raw: bytes) -> str:
+    """Return the reference that a delivered message or a receipt carries."""
+    return str(_PARSER.parsebytes(raw)["X-Digipoort-Reference"])
+
+
 def body_of(raw: bytes) -> bytes:
     """Return what follows the headers, in the line endings it has."""
     normal = raw.replace(b"\r\n", b"\n")

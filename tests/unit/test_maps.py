@@ -315,10 +315,6 @@ def syslog(tmp_path: Path) -> Iterator[socket.socket]:
         server.bind(str(tmp_path / "log"))
         server.settimeout(5)
         yield server
-    close_log()
-
-
-def close_log() -> None:
     for handler in logging.getLogger("digipoort").handlers:
         handler.close()
 
