@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 import typing
+import zoneinfo
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -72,6 +74,15 @@ def _socket_path(value: Path) -> str | None:
     return None
 
 
+def _timezone(value: str) -> str | None:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        # A host without tzdata knows no zone at all; PostgreSQL, which computes the day, brings its own.
+        return "is no time zone" if zoneinfo.available_timezones() else None
+    return None
+
+
 def _absolute(value: Path) -> str | None:
     return None if value.is_absolute() else "must be an absolute path"
 
@@ -120,7 +131,9 @@ class PolicydSettings(CommonSettings):
         2.0, doc="seconds until a request is answered with DGP-9002", check=_between(0.1, 60)
     )
     directory_connections: int = _setting(4, doc="connections to the directory", check=_between(1, 100))
-    directory_timezone: str = _setting("Europe/Amsterdam", doc="whose calendar day a connection's dates mean")
+    directory_timezone: str = _setting(
+        "Europe/Amsterdam", doc="whose calendar day a connection's dates mean", check=_timezone
+    )
     drain_seconds: float = _setting(5.0, doc="seconds that requests under way get at SIGTERM", check=_between(0, 60))
 
 
@@ -166,7 +179,9 @@ class AdminSettings(CommonSettings):
         "libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort"
     )
     directory_write_dsn: str = _dsn("libpq conninfo of the server that takes changes", default="dbname=digipoort")
-    directory_timezone: str = _setting("Europe/Amsterdam", doc="whose calendar day a connection's dates mean")
+    directory_timezone: str = _setting(
+        "Europe/Amsterdam", doc="whose calendar day a connection's dates mean", check=_timezone
+    )
     logical_domains: tuple[str, ...] = _setting(doc="domains of logical addresses, separated by commas or spaces")
     mailbox_domain: str = _setting(
         "mailbox.invalid", doc="the domain that physical mailbox addresses have inside Postfix"
@@ -196,14 +211,21 @@ PROGRAMS: Final[dict[str, type[CommonSettings]]] = {
 def read_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the settings file's variables, overridden by the environment's.
 
-    Raises SettingsError when the file that DIGIPOORT_SETTINGS names cannot be read; the default file may be absent.
+    Raises SettingsError when the file that DIGIPOORT_SETTINGS names cannot be read, or any user can read it; the default
+    file may be absent.
     """
     environment = os.environ if environment is None else environment
     path = Path(environment.get(FILE_VARIABLE, DEFAULT_FILE))
     variables: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8") as stream:
-            variables = {key: value for key, value in dotenv_values(stream=stream).items() if value is not None}
+            if os.fstat(stream.fileno()).st_mode & stat.S_IRWXO:
+                raise SettingsError(
+                    [f"The settings file {path} is open to every user but holds passwords: chmod 0640."]
+                )
+            # Not interpolated: a password may hold a dollar sign.
+            pairs = dotenv_values(stream=stream, interpolate=False).items()
+            variables = {key: value for key, value in pairs if value is not None}
     except FileNotFoundError:
         if FILE_VARIABLE in environment:
             raise SettingsError([f"The settings file {path} does not exist."]) from None

@@ -33,7 +33,7 @@ def build() -> Layout:
         dsns = _directory(layout)
         render.copy_programs(layout)
         render.render(layout, dsns)
-        passwords = parties.seed(layout, admin_environment(layout), dsns["write"])
+        passwords = parties.seed(layout, admin_environment(layout))
         _admin(layout, "maps", "publish")
         start(layout, [daemon.name for daemon in daemons.all_daemons(layout)])
         _write_env(layout, parties.environment(passwords) | {"DIRECTORY_DSN": dsns["write"]})

@@ -9,8 +9,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from psycopg import connect
-
 from tests.sandbox import layout as names
 from tests.sandbox.agency import REFUSED_LOCAL_PART
 
@@ -78,7 +76,7 @@ PHYSICAL: Final = {
 }
 
 
-def seed(layout: Layout, environment: dict[str, str], owner_dsn: str) -> dict[str, str]:
+def seed(layout: Layout, environment: dict[str, str]) -> dict[str, str]:
     """Enter flows and sample parties; return the password per key, e.g. TRADER."""
     _digipoort(environment, "seed")
     flows = [flow["code"] for flow in json.loads(_digipoort(environment, "flow", "list", "--json"))]
@@ -92,9 +90,8 @@ def seed(layout: Layout, environment: dict[str, str], owner_dsn: str) -> dict[st
     source = folder / "parties.toml"
     source.write_text(_description(layout, flows), encoding="utf-8")
     _digipoort(environment, "seed", str(source))
-    with connect(owner_dsn) as session:
-        session.execute("UPDATE credential SET active = false WHERE login = %s", [_trader("INACTIVE").login])
-        session.execute("UPDATE flow SET size_limit = %s WHERE code = %s", [SMALL_LIMIT, SMALL_FLOW])
+    _digipoort(environment, "credential", "disable", _trader("INACTIVE").login)
+    _digipoort(environment, "flow", "limit", SMALL_FLOW, str(SMALL_LIMIT))
     return passwords
 
 

@@ -58,6 +58,11 @@ DOMAINS = {"LOGICAL_DOMAINS": "gov.test"}
             {**DOMAINS, "DIRECTORY_DSN": "host=a password=hunter2 hunter3"},
             "DIRECTORY_DSN is not a libpq connection string (key=value …, or postgresql://…).",
         ),
+        (
+            AdminSettings,
+            {**DOMAINS, "DIRECTORY_TIMEZONE": "Europe/Amsterdan"},
+            "DIRECTORY_TIMEZONE is no time zone (it is 'Europe/Amsterdan').",
+        ),
     ],
 )
 def test_a_fault_has_its_sentence(kind: type[CommonSettings], variables: dict[str, str], sentence: str) -> None:
@@ -106,6 +111,7 @@ def test_every_setting_has_a_meaning() -> None:
 def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     path = tmp_path / "digipoort.env"
     path.write_text('GATEWAY_NAME="from file"\nLOG_LEVEL=debug\nEMPTY\n', encoding="utf-8")
+    path.chmod(0o640)
     variables = read_variables({"DIGIPOORT_SETTINGS": str(path), "LOG_LEVEL": "error"} | DOMAINS)
     loaded = load(MilterSettings, variables)
     assert loaded.gateway_name == "from file"
@@ -122,5 +128,21 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
 def test_a_file_that_is_not_text_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "binary.env"
     path.write_bytes(b"LOG_LEVEL=\xff\n")
+    path.chmod(0o640)
     with pytest.raises(SettingsError, match="cannot be read"):
         read_variables({"DIGIPOORT_SETTINGS": str(path)})
+
+
+def test_a_file_that_every_user_can_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "open.env"
+    path.write_text("LOG_LEVEL=debug\n", encoding="utf-8")
+    path.chmod(0o644)
+    with pytest.raises(SettingsError, match=r"chmod 0640"):
+        read_variables({"DIGIPOORT_SETTINGS": str(path)})
+
+
+def test_a_dollar_sign_in_a_password_stays(tmp_path: Path) -> None:
+    path = tmp_path / "digipoort.env"
+    path.write_text('DIRECTORY_DSN="password=a${HOME}b"\n', encoding="utf-8")
+    path.chmod(0o640)
+    assert read_variables({"DIGIPOORT_SETTINGS": str(path)})["DIRECTORY_DSN"] == "password=a${HOME}b"
