@@ -211,8 +211,8 @@ PROGRAMS: Final[dict[str, type[CommonSettings]]] = {
 def read_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the settings file's variables, overridden by the environment's.
 
-    The default file may be absent. Raises SettingsError when the file that DIGIPOORT_SETTINGS names cannot be read, or when
-    every user can read it.
+    The default file may be absent. Raises SettingsError when the file that DIGIPOORT_SETTINGS names cannot be read, or
+    when every user can read it.
     """
     environment = os.environ if environment is None else environment
     path = Path(environment.get(FILE_VARIABLE, DEFAULT_FILE))
