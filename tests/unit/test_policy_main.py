@@ -30,6 +30,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """Return an environment in which everything is well, but for the directory, which is not there."""
     settings = tmp_path / "digipoort.env"
     settings.write_text(f'DIRECTORY_DSN="host={tmp_path} dbname=none"\nLOGICAL_DOMAINS=overheid.example\n')
+    settings.chmod(0o640)
     return os.environ | {
         FILE_VARIABLE: str(settings),
         "POLICYD_SOCKET": str(tmp_path / "policyd.sock"),
