@@ -21,7 +21,7 @@ REFERENCE: Final = "DP-20260102-0123456789ABCDEF"
 DIGEST: Final = "sha256=" + "0f" * 32
 LOGICAL_DOMAINS: Final = ("logical.example",)
 # What no receipt may hold, wherever Postfix wrote it.
-PHYSICAL: Final = (b"phys.example", b"mx7", b"192.0.2.25", b"gwhost", b"2525", b"physicaluser")
+PHYSICAL: Final = (b"phys.example", b"mx7", b"192.0.2.25", b"gwhost", b":2525", b"physicaluser")
 BOUNDARY: Final = "5EAEB20C0AA.1767312000/gwhost.phys.example"
 CONTENT_TYPE: Final = f' multipart/report; report-type=delivery-status;\n\tboundary="{BOUNDARY}"'.encode()
 MAIN_FIELDS: Final = (

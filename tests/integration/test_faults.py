@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.sandbox.clients import compose, read_report
+from tests.sandbox.clients import Account, compose, read_report
+from tests.sandbox.parties import TRADERS
 
 if TYPE_CHECKING:
     import smtplib
@@ -174,4 +175,25 @@ def test_an_address_that_is_not_yet_published_waits(gateway: Gateway) -> None:
     published = gateway.digipoort("maps", "publish")
     assert published.returncode == 0, published.stderr
     gateway.postfix("postqueue", "-f")
+    assert gateway.receipt(trader).action == "relayed"
+
+
+def test_a_sender_that_is_not_yet_published_waits_or_its_receipt_would_be_lost(gateway: Gateway) -> None:
+    trader, agency = gateway.account("TRADER2"), gateway.env["AGS_ADDRESS"]
+    address = f"tweede{time.time_ns()}@partij.digipoort.test"
+    mailbox = next(sample.mailbox for sample in TRADERS if sample.address == trader.address)
+    for arguments in (
+        ("address", "add", address, "MAASVLAKTE", "--mailbox", mailbox),
+        ("connection", "add", address, "AGS", "--from", "2020-01-01"),
+    ):
+        added = gateway.digipoort(*arguments)
+        assert added.returncode == 0, added.stderr
+    with gateway.smtp(login=trader) as session:
+        gateway.command(session, f"MAIL FROM:<{address}>")
+        assert gateway.command(session, f"RCPT TO:<{agency}>").startswith("450 4.1.0")
+
+    published = gateway.digipoort("maps", "publish")
+    assert published.returncode == 0, published.stderr
+    second = Account(trader.login, trader.password, address)
+    gateway.send(second, [agency], compose(address, agency, "Tweede adres", "x\n").as_bytes())
     assert gateway.receipt(trader).action == "relayed"
