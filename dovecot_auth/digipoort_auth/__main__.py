@@ -1,19 +1,15 @@
-"""`digipoort-authd`: settings, log, signals; the work is in the other modules."""
+"""`digipoort-authd`: puts the parts together; the work is in the other modules."""
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import os
 import secrets
-import signal
-import sys
 from typing import TYPE_CHECKING, Final
 
-from digipoort import log
+from digipoort import daemon
 from digipoort.directory.pool import open_pool
 from digipoort.passwords import hash_password
-from digipoort.settings import AuthdSettings, SettingsError, load
+from digipoort.settings import AuthdSettings
 from digipoort.unixserver import UnixServer
 from digipoort_auth.directory import find_credential
 from digipoort_auth.hashing import HashWorkers
@@ -28,27 +24,16 @@ PROGRAM: Final = "digipoort-authd"
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 then, os.EX_CONFIG (78) for a fault in the settings, 1 without a socket."""
-    try:
-        settings = load(AuthdSettings)
-    except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
-        raise SystemExit(os.EX_CONFIG) from None
-    logger = log.configure(PROGRAM, settings.syslog_socket, settings.log_level)
-    try:
-        asyncio.run(run(settings, logger))
-    except OSError as error:
-        logger.error("socket_unusable", socket=str(settings.authd_socket), detail=str(error))  # noqa: TRY400
-        raise SystemExit(1) from None
+    settings, logger = daemon.begin(PROGRAM, AuthdSettings)
+    daemon.run(serve(settings, logger), settings.authd_socket, logger)
 
 
-async def run(settings: AuthdSettings, logger: FilteringBoundLogger) -> None:
+async def serve(settings: AuthdSettings, logger: FilteringBoundLogger) -> None:
     """Serve until a signal says stop. Raises OSError when the socket cannot be listened on.
 
     The directory need not be up: logins are answered `temp` until it is.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = daemon.stop_event()
     pool = open_pool(settings.directory_dsn, settings.directory_connections, settings.request_deadline)
     workers = HashWorkers(settings.hash_workers)
     service = AuthService(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from digipoort.directory import queries
 from digipoort_auth.authentication import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from typing import LiteralString
-
-    Fetch: TypeAlias = Callable[[LiteralString, Mapping[str, object]], Awaitable[tuple[Any, ...] | None]]
+    from digipoort.directory.pool import Fetch
 
 
 async def find_credential(fetch: Fetch, login: str) -> Credential | None:

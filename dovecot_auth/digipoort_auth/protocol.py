@@ -18,6 +18,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from digipoort.framing import RequestMalformed
+
 VERSION: Final = b"DIGIPOORT-AUTH/1"
 COMMAND: Final = b"verify"
 END_OF_LINE: Final = b"\n"
@@ -32,10 +34,6 @@ _VALUE: Final = re.compile(rb"(?:[^\x00\x01\t\r\n]|\x01[01trn])*")
 _ESCAPE: Final = re.compile(rb"\x01([01trn])")
 _NAME: Final = re.compile(rb"[a-z_]+")
 _REQUIRED: Final = (b"service", b"login", b"password")
-
-
-class RequestMalformed(Exception):  # noqa: N818 - what the request is, as the log event of the same name
-    """A request that cannot be understood; the message is a sentence for the admin and holds nothing of the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

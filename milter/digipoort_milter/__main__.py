@@ -8,7 +8,8 @@ import sys
 import click
 import milter
 
-from digipoort import log, settings
+from digipoort import daemon
+from digipoort.settings import MilterSettings
 from digipoort_milter.runtime import ROLES, serve
 
 
@@ -19,15 +20,9 @@ def main(role: str) -> None:
 
     Exit status: 0 after SIGTERM, 78 (EX_CONFIG) when the settings cannot be used, 71 (EX_OSERR) when the socket cannot.
     """
+    settings, logger = daemon.begin(f"digipoort-milter-{role}", MilterSettings)
     try:
-        loaded = settings.load(settings.MilterSettings)
-    except settings.SettingsError as error:
-        for fault in error.faults:
-            click.echo(fault, err=True)
-        sys.exit(os.EX_CONFIG)
-    logger = log.configure(f"digipoort-milter-{role}", loaded.syslog_socket, loaded.log_level)
-    try:
-        serve(role, loaded, logger)
+        serve(role, settings, logger)
     except (milter.error, OSError) as error:
         logger.error("milter_cannot_serve", role=role, error=str(error))  # noqa: TRY400 - the sentence says it all
         click.echo(f"The milter cannot serve: {error}", err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import Milter
 import milter
 
+from digipoort.unixserver import SOCKET_UMASK
 from digipoort_milter import acceptance, receipt, submission
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from digipoort.settings import MilterSettings
-
-# Sockets 0660: Postfix reaches them through its group.
-_SOCKET_UMASK: Final = 0o117
 
 
 class Role(NamedTuple):
@@ -43,7 +41,7 @@ def serve(role_name: str, settings: MilterSettings, log: FilteringBoundLogger) -
     """
     role = ROLES[role_name]
     socket = settings.milter_directory / f"milter-{role_name}.sock"
-    os.umask(_SOCKET_UMASK)
+    os.umask(SOCKET_UMASK)
     milter.set_flags(role.actions)
     milter.set_exception_policy(Milter.TEMPFAIL)
     # pymilter has no other place for it.

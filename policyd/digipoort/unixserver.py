@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from digipoort.framing import RequestMalformed, read_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,22 +22,17 @@ BACKLOG: Final = 1024
 SOCKET_UMASK: Final = 0o117
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a request is answered with; after the last one the connection is closed."""
-
-    octets: bytes
-    last: bool = False
-
-
 class Service(Protocol):
     """What a daemon does with a request's octets."""
 
-    async def answer(self, request: bytes) -> Reply:
-        """Return the reply to one request, terminator included; raises nothing but CancelledError."""
+    async def answer(self, request: bytes) -> bytes:
+        """Return the reply to one request, terminator included.
 
-    def malformed(self, fault: str) -> Reply:
-        """Return the reply to what is no request at all; `fault` is a sentence for the admin. The connection closes."""
+        Raises RequestMalformed when nothing that follows on the connection is to be trusted, and CancelledError.
+        """
+
+    def malformed(self, fault: RequestMalformed) -> bytes:
+        """Return the last reply of a connection, after which it is closed."""
 
 
 class UnixServer:
@@ -97,26 +93,18 @@ class UnixServer:
     async def _converse(
         self, task: asyncio.Task[object], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Answer requests until the client leaves, sends what is no request, or the server stops."""
-        last = False
-        while not last and not self._stopping:
+        """Answer requests until the client leaves, sends what ends the connection, or the server stops."""
+        while not self._stopping:
             self._idle.add(task)
-            request, fault = await self._next_request(reader)
-            if not request and not fault:
+            try:
+                request = await read_request(reader, self._terminator)
+                if request is None:
+                    return
+                self._idle.discard(task)
+                self._busy.add(task)
+                writer.write(await self._service.answer(request))
+            except RequestMalformed as fault:
+                writer.write(self._service.malformed(fault))
                 return
-            self._idle.discard(task)
-            self._busy.add(task)
-            reply = self._service.malformed(fault) if fault else await self._service.answer(request)
-            last = bool(fault) or reply.last
-            writer.write(reply.octets)
             await writer.drain()
             self._busy.discard(task)
-
-    async def _next_request(self, reader: asyncio.StreamReader) -> tuple[bytes, str]:
-        """Return a request, or a sentence about what came instead; both are empty when the client left."""
-        try:
-            return await reader.readuntil(self._terminator), ""
-        except asyncio.LimitOverrunError:
-            return b"", "The request is too large."
-        except asyncio.IncompleteReadError as error:
-            return b"", "The request was cut off." if error.partial else ""

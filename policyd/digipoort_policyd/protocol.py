@@ -13,22 +13,20 @@ harmless: unknown attributes are passed over, and of an attribute that occurs tw
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from digipoort.framing import RequestMalformed
 
 if TYPE_CHECKING:
     from digipoort.reasons import Finding
 
+END_OF_REQUEST: Final = b"\n\n"
+# With its end; Postfix itself sends a few thousand at most.
 MAX_REQUEST_OCTETS: Final = 64 * 1024
 CONTEXTS: Final = {b"submission": "submission", b"acceptance": "acceptance"}
-_END_OF_REQUEST: Final = b"\n\n"
 # 2^63 - 1 has 19 digits; no message is larger, and int() on a longer run would only burn time.
 _MAX_SIZE_DIGITS: Final = 19
-
-
-class RequestMalformed(Exception):  # noqa: N818 - what the request is, as the log event of the same name
-    """A request that cannot be understood; the message is a sentence for the admin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,24 +44,8 @@ class PolicyRequest:
     client_address: bytes
 
 
-async def read_request(reader: asyncio.StreamReader) -> bytes | None:
-    """Return the next request with its final LF LF, or None when the client closed the connection after the last one.
-
-    Raises RequestMalformed when the request is larger than the reader's limit or is cut off by the end of the stream;
-    nothing after it can be understood.
-    """
-    try:
-        return await reader.readuntil(_END_OF_REQUEST)
-    except asyncio.LimitOverrunError:
-        raise RequestMalformed("The request is too large.") from None
-    except asyncio.IncompleteReadError as error:
-        if error.partial:
-            raise RequestMalformed("The request was cut off.") from None
-        return None
-
-
 def parse_request(block: bytes) -> PolicyRequest:
-    """Return the request in `block`, as read_request gave it.
+    """Return the request in `block`, its final LF LF included.
 
     Raises RequestMalformed for what Postfix would not send, and for a request that is not about a recipient:
     authorisation is decided at RCPT TO, so a question at another moment means that master.cf is wrong, which must show.
@@ -95,7 +77,7 @@ def _attributes(block: bytes) -> dict[bytes, bytes]:
     if b"\0" in block:
         raise RequestMalformed("The request holds a NUL octet.")
     try:
-        return dict(line.split(b"=", 1) for line in block.removesuffix(_END_OF_REQUEST).split(b"\n"))
+        return dict(line.split(b"=", 1) for line in block.removesuffix(END_OF_REQUEST).split(b"\n"))
     except ValueError:
         raise RequestMalformed("A line of the request has no equals sign.") from None
 

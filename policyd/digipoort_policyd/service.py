@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from digipoort import reasons
 from digipoort.decision import (
@@ -16,23 +16,24 @@ from digipoort.decision import (
     decide_submission,
 )
 from digipoort.directory import queries
+from digipoort.directory.outages import OutageLog
 from digipoort.directory.pool import DirectoryUnavailable
+from digipoort.framing import RequestMalformed
 from digipoort.reasons import Finding
-from digipoort_policyd.protocol import RequestMalformed, format_reply, parse_request
+from digipoort_policyd.protocol import format_reply, parse_request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
     from typing import LiteralString
 
     from structlog.typing import FilteringBoundLogger
 
+    from digipoort.directory.pool import Fetch
     from digipoort_policyd.protocol import PolicyRequest
-
-    Fetch: TypeAlias = Callable[[LiteralString, Mapping[str, object]], Awaitable[tuple[Any, ...] | None]]
 
 
 class PolicyService:
-    """Answers policy requests; its only state is whether the directory answered last time, so that a change shows."""
+    """Answers policy requests."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class PolicyService:
         self._logical_domains = frozenset(logical_domains)
         self._timezone = timezone
         self._deadline = deadline
-        self._directory_available = True
+        self._outages = OutageLog(log)
 
     async def answer(self, block: bytes) -> bytes:
         """Return the reply to one request; raises nothing but CancelledError."""
@@ -59,12 +60,12 @@ class PolicyService:
         except RequestMalformed as fault:
             # Nothing was waited for: a client with a thousand such requests must not keep the others out.
             await asyncio.sleep(0)
-            return self.refuse_malformed(fault)
+            return self.malformed(fault)
         finding = await self._finding(request)
         self._log_decision(request, finding, (time.perf_counter() - started) * 1000)
         return format_reply(finding)
 
-    def refuse_malformed(self, fault: RequestMalformed) -> bytes:
+    def malformed(self, fault: RequestMalformed) -> bytes:
         """Log a request that cannot be understood and return its reply, which is temporary: the fault is ours."""
         self._log.warning("request_malformed", reason=reasons.REQUEST_MALFORMED.code, detail=str(fault))
         return format_reply(Finding(reasons.REQUEST_MALFORMED))
@@ -72,17 +73,14 @@ class PolicyService:
     async def _finding(self, request: PolicyRequest) -> Finding | None:
         try:
             async with asyncio.timeout(self._deadline):
-                finding = await self._decide(request)
+                return await self._decide(request)
         except TimeoutError:
             return Finding(reasons.DEADLINE_EXCEEDED)
-        except DirectoryUnavailable as error:
-            self._note_directory(str(error))
+        except DirectoryUnavailable:
             return Finding(reasons.DIRECTORY_UNAVAILABLE)
         except Exception:  # noqa: BLE001 - logged; whatever it is, the message is not at fault and must wait
             self._log.exception("internal_error", reason=reasons.INTERNAL_ERROR.code, instance=request.instance)
             return Finding(reasons.INTERNAL_ERROR)
-        self._note_directory(None)
-        return finding
 
     async def _decide(self, request: PolicyRequest) -> Finding | None:
         if request.context == "submission":
@@ -96,21 +94,11 @@ class PolicyService:
         return decide_acceptance(acceptance, AcceptanceRow(*row))
 
     async def _row(self, query: LiteralString, parameters: Mapping[str, object]) -> tuple[Any, ...]:
-        row = await self._fetch(query, parameters)
+        with self._outages:
+            row = await self._fetch(query, parameters)
         if row is None:
             raise LookupError("A statement that decides returned no row.")
         return row
-
-    def _note_directory(self, fault: str | None) -> None:
-        """Log when the directory goes away, with what libpq said, and when it comes back, not each request between."""
-        available = fault is None
-        if available == self._directory_available:
-            return
-        self._directory_available = available
-        if available:
-            self._log.info("directory_restored")
-        else:
-            self._log.error("directory_unavailable", reason=reasons.DIRECTORY_UNAVAILABLE.code, detail=fault)
 
     def _log_decision(self, request: PolicyRequest, finding: Finding | None, elapsed_ms: float) -> None:
         values = {

@@ -8,11 +8,11 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from digipoort.framing import RequestMalformed
 from digipoort_auth import checkpassword
 from digipoort_auth.protocol import (
     MAX_LINE_OCTETS,
     AuthRequest,
-    RequestMalformed,
     escape,
     format_accepted,
     parse_request,

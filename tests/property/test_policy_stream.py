@@ -8,7 +8,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digipoort_policyd.protocol import PolicyRequest, RequestMalformed, parse_request, read_request
+from digipoort.framing import RequestMalformed, read_request
+from digipoort_policyd.protocol import END_OF_REQUEST, PolicyRequest, parse_request
 
 LIMIT = 512
 LINE = st.binary(max_size=40).map(lambda line: line.replace(b"\n", b""))
@@ -33,7 +34,7 @@ async def _read(stream: bytes, cuts: list[int]) -> list[bytes | None]:
     task = asyncio.create_task(feed())
     blocks: list[bytes | None] = []
     try:
-        while (block := await read_request(reader)) is not None:
+        while (block := await read_request(reader, END_OF_REQUEST)) is not None:
             assert len(block) <= LIMIT + 2
             blocks.append(block)
     except RequestMalformed:

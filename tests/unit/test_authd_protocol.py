@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from digipoort.framing import RequestMalformed
 from digipoort_auth.protocol import (
     MAX_LINE_OCTETS,
     AuthRequest,
-    RequestMalformed,
     escape,
     format_accepted,
     parse_request,

@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from digipoort import reasons
+from digipoort.framing import RequestMalformed, read_request
 from digipoort.reasons import Finding
 from digipoort_policyd.protocol import (
+    END_OF_REQUEST,
     MAX_REQUEST_OCTETS,
     PolicyRequest,
-    RequestMalformed,
     format_reply,
     parse_request,
-    read_request,
 )
 
 # As captured from Postfix 3.7's smtpd at RCPT TO, with AUTH and TLS.
@@ -46,7 +46,7 @@ async def _read_all(stream: bytes, chunk: int) -> list[bytes]:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(feed())
-        while (block := await read_request(reader)) is not None:
+        while (block := await read_request(reader, END_OF_REQUEST)) is not None:
             requests.append(block)
     return requests
 
@@ -128,7 +128,7 @@ def test_no_request_to_be_had(stream: bytes) -> None:
         reader = asyncio.StreamReader(limit=MAX_REQUEST_OCTETS)
         reader.feed_data(stream)
         reader.feed_eof()
-        await read_request(reader)
+        await read_request(reader, END_OF_REQUEST)
 
     with pytest.raises(RequestMalformed):
         asyncio.run(read())

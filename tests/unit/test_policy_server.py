@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from digipoort import log
-from digipoort_policyd.protocol import MAX_REQUEST_OCTETS
-from digipoort_policyd.server import PolicyServer
+from digipoort.unixserver import UnixServer
+from digipoort_policyd.protocol import END_OF_REQUEST, MAX_REQUEST_OCTETS
 from digipoort_policyd.service import PolicyService
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ async def _directory(_query: str, parameters: Mapping[str, object]) -> tuple[Any
 
 
 @contextlib.asynccontextmanager
-async def _serving(path: Path, *, deadline: float = 5.0) -> AsyncIterator[PolicyServer]:
+async def _serving(path: Path, *, deadline: float = 5.0) -> AsyncIterator[UnixServer]:
     logger = log.wrap(logging.getLogger("policy-test"))
     service = PolicyService(_directory, logger, logical_domains=[], timezone="UTC", deadline=deadline)
-    server = PolicyServer(service)
+    server = UnixServer(service, terminator=END_OF_REQUEST, max_request=MAX_REQUEST_OCTETS)
     await server.start(path)
     yield server
-    await server.stop(path, drain_seconds=0)
+    await server.stop(drain_seconds=0)
 
 
 @contextlib.asynccontextmanager
@@ -168,7 +168,7 @@ def test_stop_lets_requests_under_way_finish(path: Path) -> None:
         async with _serving(path) as server, _client(path) as (idle, _):
             under_way = asyncio.create_task(_ask(path, _request(b"slow")))
             await asyncio.sleep(0.05)
-            assert await server.stop(path, drain_seconds=5) == 0
+            assert await server.stop(drain_seconds=5) == 0
             assert await under_way == [ALLOWED]
             assert await idle.read() == b""
             with pytest.raises(OSError, match="policyd.sock|such file"):
@@ -183,7 +183,7 @@ def test_stop_cuts_off_what_outlives_the_drain(path: Path) -> None:
             under_way = asyncio.create_task(_ask(path, _request(b"hang")))
             await asyncio.sleep(0.05)
             started = time.perf_counter()
-            assert await server.stop(path, drain_seconds=0.1) == 1
+            assert await server.stop(drain_seconds=0.1) == 1
             assert time.perf_counter() - started < 1
             with pytest.raises(asyncio.IncompleteReadError):
                 await under_way

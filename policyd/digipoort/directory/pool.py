@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import psycopg
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from typing import LiteralString
 
     from digipoort.directory.servers import Connection, Row
+
+    # What DirectoryPool.fetch_one is, for those who are handed it or something in its place.
+    Fetch: TypeAlias = Callable[[LiteralString, Mapping[str, object]], Awaitable[Row | None]]
 
 # Connections are renewed so that a host returns to the first server of its DSN after that was away.
 MAX_CONNECTION_AGE_SECONDS: Final = 600.0

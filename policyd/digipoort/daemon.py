@@ -1,0 +1,48 @@
+"""How every daemon begins and ends: settings or a clear exit, then the log; a signal to stop; a socket refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from digipoort import log
+from digipoort.settings import SettingsError, SettingsT, load
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+
+def begin(program: str, kind: type[SettingsT]) -> tuple[SettingsT, FilteringBoundLogger]:
+    """Return a program's settings, checked, and its logger; `program` is its name in the log, e.g. `digipoort-authd`.
+
+    Raises SystemExit with os.EX_CONFIG (78) for faults in the settings, after a sentence for each on standard error.
+    """
+    try:
+        settings = load(kind)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
+        raise SystemExit(os.EX_CONFIG) from None
+    return settings, log.configure(program, settings.syslog_socket, settings.log_level)
+
+
+def run(serving: Coroutine[Any, Any, None], socket: Path, logger: FilteringBoundLogger) -> None:
+    """Run an event loop until `serving` ends. Raises SystemExit with 1 when its socket cannot be listened on."""
+    try:
+        asyncio.run(serving)
+    except OSError as error:
+        logger.error("socket_unusable", socket=str(socket), detail=str(error))  # noqa: TRY400 - the sentence says it all
+        raise SystemExit(1) from None
+
+
+def stop_event() -> asyncio.Event:
+    """Return an event of the running loop that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
