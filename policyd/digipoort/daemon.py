@@ -1,4 +1,4 @@
-"""How every daemon begins and ends: settings or a clear exit, then the log; a signal to stop; a socket refused."""
+"""How every daemon begins and ends: settings and log or a clear exit, the signals, a socket that cannot be made."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from digipoort.reasons import Finding
 
 END_OF_REQUEST: Final = b"\n\n"
-# With its end; Postfix itself sends a few thousand at most.
+# The end included.
 MAX_REQUEST_OCTETS: Final = 64 * 1024
 CONTEXTS: Final = {b"submission": "submission", b"acceptance": "acceptance"}
 # 2^63 - 1 has 19 digits; no message is larger, and int() on a longer run would only burn time.

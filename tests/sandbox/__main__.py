@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -24,7 +25,7 @@ def main() -> None:
 def up() -> None:
     """Start the sandbox; .instance/env tells clients what they need."""
     begun = time.monotonic()
-    _require_root()
+    _require_host()
     if Layout.existing() is not None:
         click.echo("The sandbox is there already; `make down` stops it.", err=True)
         sys.exit(1)
@@ -61,7 +62,7 @@ def stop(names: tuple[str, ...], *, kill: bool) -> None:
 @main.command(name="demo")
 def run_demo() -> None:
     """Show the main job; the sandbox is started, and stopped again, if it is not there."""
-    _require_root()
+    _require_host()
     started = Layout.existing() is None
     try:
         if started:
@@ -84,9 +85,14 @@ def _there() -> Layout:
     return layout
 
 
-def _require_root() -> None:
+def _require_host() -> None:
+    """Stop with a sentence where the sandbox cannot run."""
     if os.geteuid() != 0:
         click.echo("The sandbox needs root: Postfix's and Dovecot's masters change users.", err=True)
+        sys.exit(1)
+    dovecot = subprocess.run(["/usr/sbin/dovecot", "--version"], check=True, capture_output=True, text=True).stdout
+    if not dovecot.startswith("2.3."):
+        click.echo(f"The sandbox runs Dovecot 2.3 (Debian 12) for now; this host has {dovecot.strip()}.", err=True)
         sys.exit(1)
 
 

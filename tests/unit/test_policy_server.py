@@ -141,6 +141,18 @@ def test_what_cannot_be_understood_is_answered_and_ends_the_connection(path: Pat
     asyncio.run(run())
 
 
+def test_the_longest_request_is_read_and_one_octet_more_is_not(path: Path) -> None:
+    async def run() -> None:
+        async with _serving(path):
+            head, end = _request(b"a").removesuffix(END_OF_REQUEST) + b"\nx=", END_OF_REQUEST
+            room = MAX_REQUEST_OCTETS - len(head + end)
+            assert await _ask(path, head + b"y" * room + end) == [ALLOWED]
+            (refusal,) = await _ask(path, head + b"y" * (room + 1) + end)
+            assert refusal.startswith(b"action=451 4.3.5 DGP-9003 ")
+
+    asyncio.run(run())
+
+
 def test_a_malformed_request_in_its_frame_does_not_end_the_connection(path: Path) -> None:
     async def run() -> None:
         async with _serving(path):
