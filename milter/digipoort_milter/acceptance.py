@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import Milter
 
 from digipoort import reasons
+from digipoort.profiles import MAX_STORED_HEADER_OCTETS
 from digipoort.reasons import Finding
 from digipoort.references import ENVELOPE_HEADER, SIZE_HEADER
 from digipoort_milter.addresses import normalised
@@ -16,7 +17,7 @@ from digipoort_milter.header_checks import header_findings
 from digipoort_milter.message import HeaderField, Meter, field_octets, is_gateway_header, read_marks
 from digipoort_milter.mime_structure import MimeScanner
 from digipoort_milter.outcome import ChangeSender, Outcome, removals
-from digipoort_milter.profiles import MAX_STORED_HEADER_OCTETS, ProfileStore
+from digipoort_milter.profile_store import ProfileStore
 from digipoort_milter.session import Session
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from digipoort.profiles import FlowProfile, Profiles
     from digipoort.settings import MilterSettings
     from digipoort_milter.message import Marks
     from digipoort_milter.outcome import Change
-    from digipoort_milter.profiles import FlowProfile, Profiles
 
 ACTIONS: Final = Milter.CHGHDRS | Milter.CHGFROM
 MAX_FINDINGS: Final = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from digipoort import reasons
 from digipoort.reasons import Finding
@@ -11,11 +11,8 @@ from digipoort_milter.addresses import parse_addresses
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from digipoort.profiles import InterfaceProfile
     from digipoort_milter.message import HeaderField
-    from digipoort_milter.profiles import InterfaceProfile
-
-# RFC 5322 section 3.6 lets each occur once; To is left to the header rules of a later profile.
-_REPEATABLE: Final = frozenset({"to"})
 
 
 def header_findings(
@@ -40,7 +37,7 @@ def _required(by_name: dict[str, list[bytes]], profile: InterfaceProfile) -> lis
         count = len(by_name.get(name.lower(), []))
         if count == 0:
             findings.append(Finding(reasons.HEADER_MISSING, {"header": name}))
-        elif count > 1 and name.lower() not in _REPEATABLE:
+        elif count > 1:
             findings.append(Finding(reasons.HEADER_REPEATED, {"header": name}))
     return findings
 

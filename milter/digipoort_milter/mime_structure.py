@@ -30,7 +30,7 @@ from digipoort_milter.transfer_encoding import check_for
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from digipoort_milter.profiles import InterfaceProfile
+    from digipoort.profiles import InterfaceProfile
     from digipoort_milter.transfer_encoding import ContentCheck
 
 MAX_FINDINGS: Final = 10

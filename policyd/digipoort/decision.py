@@ -15,9 +15,11 @@ from digipoort.reasons import Finding
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# The SIZE that the hop announces (RFC 1870) counts the gateway's own trace headers too. The milter, which counts the
-# message as it was submitted, has the exact verdict; this one is only early, and must never be stricter.
+# The SIZE that the hop announces (RFC 1870) is that of Postfix's queue file: with the gateway's own trace headers, and
+# one octet more than CRLF for each line of 128 octets or more. The milter, which counts the message as it was
+# submitted, has the exact verdict; this one is only early, and must never be stricter.
 GATEWAY_HEADER_ALLOWANCE: Final = 16 * 1024
+QUEUE_FILE_SHARE: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,14 @@ def _decide_flow(size: int, row: AcceptanceRow) -> Finding | None:
         return Finding(reasons.NOT_CONNECTED, flow)
     if not row.connection_valid:
         return Finding(reasons.CONNECTION_NOT_VALID, flow)
-    if row.size_limit is not None and size > row.size_limit + GATEWAY_HEADER_ALLOWANCE:
+    if row.size_limit is not None and size > _announced_at_most(row.size_limit):
         return Finding(reasons.SIZE_OVER_FLOW_LIMIT, {"size": str(size), "limit": str(row.size_limit), **flow})
     return None
+
+
+def _announced_at_most(limit: int) -> int:
+    """Return the largest SIZE that a message of `limit` octets may be announced with."""
+    return limit + limit // QUEUE_FILE_SHARE + GATEWAY_HEADER_ALLOWANCE
 
 
 def directory_key(value: bytes) -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 import structlog
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import MutableMapping
     from pathlib import Path
 
@@ -34,10 +35,17 @@ _SYSLOG_LEVELS: Final = {
 class _Syslog(logging.handlers.SysLogHandler):
     """The stdlib's handler with syslog's own `program[pid]: `; standard error is the way out when nothing listens."""
 
+    socket: socket.socket
+
     def __init__(self, program: str, address: str) -> None:
         super().__init__(address=address, facility=self.LOG_MAIL)
         self.append_nul = False
         self.ident = f"{program}[{os.getpid()}]: "
+
+    def _connect_unixsocket(self, address: str) -> None:
+        """Connect, and never wait: once a syslog that does not read has a full queue, a send would hang the daemon."""
+        super()._connect_unixsocket(address)  # type: ignore[misc]  # typeshed leaves it out
+        self.socket.settimeout(0)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the stdlib's name
         """Write the line to standard error (the journal, under systemd): a deaf syslog must not stop mail."""
@@ -77,7 +85,7 @@ def _clean(_logger: WrappedLogger, _method: str, event: MutableMapping[str, obje
             event[key] = f"{value:.2f}"
         elif isinstance(value, bytes | str):
             text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-            event[key] = _printable(text[:MAX_VALUE_CHARACTERS])
+            event[key] = _printable(text[:MAX_VALUE_CHARACTERS])[:MAX_VALUE_CHARACTERS]
     return event
 
 

@@ -96,14 +96,19 @@ def replace_table(maps: PostfixMaps, new: Path, published: Path) -> bool:
     A table whose text is unchanged is not touched: Postfix's daemons restart themselves when a table they read changes.
     """
     target = maps.table_of(published)
-    if target.exists() and same_content(new, published):
+    unfinished = published.with_name(f"{published.name}.unfinished")
+    if target.exists() and not unfinished.exists() and same_content(new, published):
         new.unlink()
         return False
     built = maps.build(new)
     _sync_file(built)
+    # Two renames are not one: if the publication dies between them, the text does not tell what its table was made of.
+    unfinished.touch()
+    sync_folder(published.parent)
     built.replace(target)
     new.replace(published)
     sync_folder(published.parent)
+    unfinished.unlink()
     return True
 
 

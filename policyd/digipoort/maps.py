@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from digipoort import mapfiles
 from digipoort.directory import queries, session
+from digipoort.profiles import ProfilesInvalidError, parse_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -175,7 +176,12 @@ def _write_snapshot(connection: Connection[TupleRow], settings: AdminSettings, s
         if clash is not None:
             raise PublishError(clash)
     profiles = _profiles(connection)
-    mapfiles.write_text(staging / PROFILES, [_encoded(profiles)])
+    encoded = _encoded(profiles)
+    try:
+        parse_profiles(encoded)
+    except ProfilesInvalidError as error:
+        raise PublishError(f"The milter could not read these flows: {error}.") from error
+    mapfiles.write_text(staging / PROFILES, [encoded])
     texts: dict[str, Iterable[bytes]] = {
         "tls_policy": _tls_policies(routes),
         "transport": _transports(routes),
@@ -230,7 +236,7 @@ def _line(key: str, value: str) -> bytes:
 
 
 def _profiles(connection: Connection[TupleRow]) -> dict[str, Any]:
-    """Return the milter's flow profiles, format version 1 (digipoort_milter.profiles reads it)."""
+    """Return the milter's flow profiles, format version 1 (digipoort.profiles reads it)."""
     flows = {
         code: {"size_limit": size_limit, "interface": interface}
         for code, size_limit, interface in connection.execute(queries.PUBLISHED_FLOWS)

@@ -4,7 +4,7 @@ SMTP replies, log lines, receipts, the CLI and the documentation all take their 
 reads a code in one place finds the same sentence in every other. Basic codes follow RFC 5321, enhanced codes RFC
 3463/5248.
 
-One finding in an SMTP reply has the grammar (ASCII; facts: a reply becomes one folded line in the DSN)::
+One finding in an SMTP reply has the grammar (ASCII, and short: a reply becomes one folded line in the DSN)::
 
     finding    = code [ SP "(" parameter *( SP parameter ) ")" ] SP english
     code       = "DGP-" 4DIGIT

@@ -1,1 +1,1 @@
-"""The policy daemon: Postfix asks it, recipient by recipient, whether a message may pass (design.md section 2)."""
+"""The policy daemon: Postfix asks it, recipient by recipient, whether a message may pass."""

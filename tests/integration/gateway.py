@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 import smtplib
@@ -28,6 +27,27 @@ T = TypeVar("T")
 WAIT_SECONDS: Final = 30.0
 
 
+class _RecordedSession(smtplib.SMTP):
+    """A session whose every reply is kept, but for the words that the party itself typed."""
+
+    def __init__(self, host: str, port: int, record: Callable[[bytes], None]) -> None:
+        self._record = record
+        self._typed: list[bytes] = []
+        super().__init__(host, port, timeout=60)
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        self._typed = re.findall(rb"<([^>]+)>", f"{cmd} {args}".encode())
+        super().putcmd(cmd, args)
+
+    def getreply(self) -> tuple[int, bytes]:
+        code, text = super().getreply()
+        shown = text
+        for words in self._typed:
+            shown = shown.replace(words, b"TYPED")
+        self._record(shown)
+        return code, text
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """One sandbox. Everything that a party can see is kept under `seen`, for the search for disclosures."""
@@ -50,6 +70,7 @@ class Gateway:
     ) -> None:
         """Submit with msmtp; the gateway must say 250."""
         result = clients.send(self.env, account, recipients, message, notify=notify, port=port)
+        self.record(result.stderr)
         assert result.returncode == 0, result.stderr.decode()
 
     def fetch(self, account: Account, *, port: str = "") -> list[bytes]:
@@ -60,12 +81,14 @@ class Gateway:
         return mails
 
     def receipts(self, account: Account, count: int, *, wait: float = WAIT_SECONDS) -> list[Report]:
-        """Fetch until `count` receipts have come, and check that no further one follows at once."""
+        """Fetch until `count` receipts have come, and check that no further one comes before the queue is empty."""
         found: list[Report] = []
         deadline = time.monotonic() + wait
         while len(found) < count and time.monotonic() < deadline:
             found += [report for raw in self.fetch(account) if (report := clients.read_report(raw))]
             time.sleep(0.1)
+        self.wait_for(self.queue_is_empty, "an empty queue", wait)
+        found += [report for raw in self.fetch(account) if (report := clients.read_report(raw))]
         assert len(found) == count, [report.subject for report in found]
         return found
 
@@ -85,7 +108,7 @@ class Gateway:
     def smtp(self, port: str = "", *, login: Account | None = None) -> smtplib.SMTP:
         """Return an SMTP session after STARTTLS (and AUTH), for dialogues that no stock client has."""
         context = ssl.create_default_context(cafile=self.env["CA_FILE"])
-        session = smtplib.SMTP(self.env["GATEWAY_HOST"], int(port or self.env["SUBMISSION_PORT"]), timeout=60)
+        session = _RecordedSession(self.env["GATEWAY_HOST"], int(port or self.env["SUBMISSION_PORT"]), self.record)
         try:
             session.starttls(context=context)
             session.ehlo("client.test")
@@ -97,10 +120,8 @@ class Gateway:
         return session
 
     def command(self, session: smtplib.SMTP, line: str) -> str:
-        """Send one command line and return the reply; what it tells the party beyond its own words is kept."""
+        """Send one command line and return the reply."""
         code, text = session.docmd(line)
-        typed = re.findall(rb"<([^>]+)>", line.encode())
-        self.record(functools.reduce(lambda reply, words: reply.replace(words, b"TYPED"), typed, text))
         return f"{code} {text.decode(errors='replace')}"
 
     def log(self) -> str:

@@ -132,6 +132,16 @@ def test_the_flows_limit_is_exact(gateway: Gateway) -> None:
     assert str(limit) in report.text
 
 
+def test_long_lines_at_the_limit_are_not_refused_for_what_the_queue_file_adds(gateway: Gateway) -> None:
+    """Postfix announces a queue file's octets: one more than CRLF for each line of 128 octets or more."""
+    trader, recipient = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
+    head = HEAD.format(sender=trader.address, recipient=recipient).encode() + b"\r\n"
+    limit = 10_485_760
+    lines = (b"x" * 128 + b"\r\n") * ((limit - len(head)) // 130)
+    gateway.send(trader, [recipient], head + lines)
+    assert gateway.receipt(trader).action == "relayed"
+
+
 def test_a_claimed_size_is_refused_early(gateway: Gateway) -> None:
     trader, recipient, limit = gateway.account("TRADER"), gateway.env["SMALL_ADDRESS"], int(gateway.env["SMALL_LIMIT"])
     report = _refused(gateway, "TRADER", recipient, _message_of(limit + 100_000, trader.address, recipient))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from digipoort.profiles import InterfaceProfile
 from digipoort_milter.content_type import parse_content_type, parse_transfer_encoding
 from digipoort_milter.mime_structure import LineCutter, MimeScanner, OctetCheck
-from digipoort_milter.profiles import InterfaceProfile
 from tests.milter_samples import chunks, fields
 
 PROFILE = InterfaceProfile(max_depth=3, max_parts=6, max_header_octets=200, max_line_octets=78)

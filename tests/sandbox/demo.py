@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from digipoort.references import is_reference
 from tests.sandbox.clients import Account, Report, body_of, compose, fetch, read_report, send
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def run(env: Mapping[str, str]) -> int:
     """Run every step, printing each as it happens; return the exit status."""
     begun = time.monotonic()
     try:
+        _empty_mailboxes(env)
         reference = _declare(env)
         _answer(env)
         _not_connected(env)
@@ -36,6 +38,12 @@ def run(env: Mapping[str, str]) -> int:
         return 1
     click.echo(click.style(f"✓ all steps as they should be, in {time.monotonic() - begun:.1f} s", fg="green"))
     return 0
+
+
+def _empty_mailboxes(env: Mapping[str, str]) -> None:
+    """Leave no mail of an earlier run that could be taken for an answer of this one."""
+    for name in ("TRADER", "TRADER2"):
+        fetch(env, Account.of(env, name))
 
 
 def _declare(env: Mapping[str, str]) -> str:
@@ -49,6 +57,7 @@ def _declare(env: Mapping[str, str]) -> str:
     receipt = _receipt(env, trader)
     _expect(receipt.action == "relayed", f"the receipt is {receipt.action}, not relayed")
     reference = receipt.returned.get("x-digipoort-reference", "")
+    _expect(is_reference(reference), f"the receipt names no reference, but {reference!r}")
     _say("2", "positive receipt (DSN SUCCESS), fetched with mpop:")
     _quote(receipt)
 

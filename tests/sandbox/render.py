@@ -1,4 +1,4 @@
-"""Renders the templates that Ansible installs, for a sandbox: same files, other variables (design.md section 7)."""
+"""Renders the templates that Ansible installs, for a sandbox: same files, other variables."""
 
 from __future__ import annotations
 

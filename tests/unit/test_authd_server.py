@@ -244,7 +244,6 @@ def test_a_flood_is_answered_in_time_one_way_or_the_other(path: Path) -> None:
             started = time.perf_counter()
             replies = await asyncio.gather(*(exchange(path, login()) for _ in range(300)))
             assert set(replies) == {ACCEPTED, b"temp\n"}
-            assert replies.count(ACCEPTED) >= 10
             assert time.perf_counter() - started < DEADLINE + 3
             assert await exchange(path, login()) == ACCEPTED
 

@@ -92,3 +92,18 @@ def test_a_syslog_that_goes_away_does_not_stop_the_program(
     syslog.close()
     logger.info("started")
     assert capsys.readouterr().err == f"digipoort-test[{os.getpid()}]: event=started\n"
+
+
+def test_a_syslog_that_does_not_read_never_makes_a_daemon_wait(
+    syslog: socket.socket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = log.configure("digipoort-test", tmp_path / "log", "info")
+    for number in range(2000):  # more than any datagram queue holds (net.unix.max_dgram_qlen)
+        logger.info("written", number=number)
+    assert "event=written number=1999" in capsys.readouterr().err
+    assert b"event=written number=0" in syslog.recv(1000)
+
+
+def test_a_value_stays_bounded_when_it_is_made_printable(caplog: pytest.LogCaptureFixture) -> None:
+    log.wrap(logging.getLogger("digipoort-test-bound")).warning("event", value="\U000e0001" * 5000)
+    assert len(caplog.records[0].getMessage()) < log.MAX_VALUE_CHARACTERS + 50

@@ -7,9 +7,9 @@ import tracemalloc
 
 import pytest
 
+from digipoort.profiles import InterfaceProfile
 from digipoort_milter.content_type import ContentType, is_mime_version, parse_content_type, parse_transfer_encoding
 from digipoort_milter.mime_structure import MimeScanner
-from digipoort_milter.profiles import InterfaceProfile
 from digipoort_milter.transfer_encoding import Base64Check, QuotedPrintableCheck
 from tests.milter_samples import fields
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from digipoort_milter.profiles import InterfaceProfile, ProfilesInvalidError, ProfileStore, parse_profiles
+from digipoort.profiles import InterfaceProfile, ProfilesInvalidError, parse_profiles
+from digipoort_milter.profile_store import ProfileStore
 from tests.milter_samples import logger
 
 if TYPE_CHECKING:

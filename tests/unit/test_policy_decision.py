@@ -81,9 +81,9 @@ def test_submission(request_: Submission, row: SubmissionRow, reason: Reason | N
         ),
         (ACCEPTANCE, replace(CONNECTED, connection_valid=False), reasons.CONNECTION_NOT_VALID),
         (replace(ACCEPTANCE, size=0), replace(CONNECTED, size_limit=1), None),
-        (replace(ACCEPTANCE, size=50_000 + GATEWAY_HEADER_ALLOWANCE), CONNECTED, None),
+        (replace(ACCEPTANCE, size=50_000 + 50_000 // 128 + GATEWAY_HEADER_ALLOWANCE), CONNECTED, None),
         (
-            replace(ACCEPTANCE, size=50_001 + GATEWAY_HEADER_ALLOWANCE),
+            replace(ACCEPTANCE, size=50_001 + 50_000 // 128 + GATEWAY_HEADER_ALLOWANCE),
             CONNECTED,
             reasons.SIZE_OVER_FLOW_LIMIT,
         ),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, LiteralString, cast
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from digipoort.directory.pool import MAX_CONNECTION_AGE_SECONDS, DirectoryPool, DirectoryUnavailable, fetch_one
+from digipoort.directory.pool import MAX_CONNECTION_AGE_SECONDS, DirectoryPool, DirectoryUnavailable
 from digipoort.directory.servers import connect_first, connection_attempts
 
 if TYPE_CHECKING:
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from digipoort.directory.servers import Connection
 
 BROKEN = psycopg.OperationalError("server closed the connection\n\tunexpectedly")
+
+
+async def fetch_one(
+    pool: DirectoryPool, query: LiteralString, parameters: dict[str, object], deadline: float
+) -> tuple[object, ...] | None:
+    """Ask with a deadline, as the daemons do."""
+    async with asyncio.timeout(deadline):
+        return await pool.fetch_one(query, parameters)
 
 
 class _Server:

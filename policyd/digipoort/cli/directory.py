@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from digipoort import maps
 from digipoort.cli import frame
+from digipoort.cli.failures import Failure
 from digipoort.directory import seed as seeds
 from digipoort.directory import session
 from digipoort.directory.migrate import migrate as apply_migrations
-from digipoort.directory.objects import Address
+from digipoort.directory.objects import Address, Destination
 
 
 @click.command()
@@ -37,6 +39,9 @@ def seed(file: Path | None) -> None:
     for item in items:
         if isinstance(item, Address):
             frame.require_logical(item.address, settings.logical_domains)
+        clash = maps.domain_clash(item.domain, settings) if isinstance(item, Destination) else None
+        if clash is not None:
+            raise Failure(clash)
     with frame.changing() as connection:
         seeded = seeds.apply(connection, items)
     click.echo(f"added {seeded.added}, present already {seeded.present}")

@@ -11,6 +11,7 @@ from digipoort.cli import frame
 from digipoort.cli.listing import object_group
 from digipoort.directory import store
 from digipoort.directory.objects import DEFAULT_SIZE_LIMIT, Flow, Party
+from digipoort.profiles import ProfilesInvalidError, parse_interface
 
 # The limit goes to the milter as JSON, whose readers agree on whole numbers up to this one (RFC 8259 section 6).
 _MAX_SIZE_LIMIT: Final = 2**53
@@ -55,9 +56,11 @@ def _interface(_context: click.Context, _parameter: click.Parameter, value: str)
         interface = json.loads(value)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}") from error
-    if not isinstance(interface, dict):
-        raise click.BadParameter("not a JSON object")
-    return interface
+    try:
+        parse_interface(interface, "CODE")
+    except ProfilesInvalidError as error:
+        raise click.BadParameter(str(error)) from error
+    return dict(interface)
 
 
 @flow.command("add")

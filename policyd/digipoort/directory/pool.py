@@ -120,14 +120,3 @@ def open_pool(dsn: str, connections: int, deadline: float) -> DirectoryPool:
     attempts = connection_attempts(dsn, deadline)
     share = deadline / (len(attempts) + 1)
     return DirectoryPool(functools.partial(connect_first, attempts, share), connections)
-
-
-async def fetch_one(
-    pool: DirectoryPool, query: LiteralString, parameters: Mapping[str, object], deadline: float
-) -> Row | None:
-    """Return a statement's first row or None within `deadline` seconds: the wait for a connection, retry and answer.
-
-    Raises TimeoutError when the time is up, DirectoryUnavailable and psycopg.DataError as DirectoryPool.fetch_one.
-    """
-    async with asyncio.timeout(deadline):
-        return await pool.fetch_one(query, parameters)

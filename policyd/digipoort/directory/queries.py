@@ -23,7 +23,7 @@ LEFT JOIN party ON party.id = credential.party_id
 """
 
 # Driven from the two addresses, each one unique-index probe; the connection is looked up from the private side, so that
-# a hub (one flow with very many connected traders) costs no more than any other (facts/policy.md section 3).
+# a hub (one flow with very many connected traders) costs no more than any other.
 ACCEPTANCE: Final[LiteralString] = """
 SELECT
     sender.party_kind AS sender_kind,

@@ -40,6 +40,7 @@ from digipoort.directory.objects import (
     Party,
     parse_remote,
 )
+from digipoort.profiles import MAX_SIZE_LIMIT, ProfilesInvalidError, parse_interface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,6 +159,12 @@ def _party(table: _Table) -> Party:
 def _flow(table: _Table) -> Flow:
     size_limit = table.take("size_limit", int, DEFAULT_SIZE_LIMIT)
     interface = table.take("interface", dict, {})
+    try:
+        parse_interface(interface, table.name)
+    except ProfilesInvalidError as error:
+        raise SeedError(f"The seed file is not usable: {error}.") from error
+    if not 1 <= size_limit <= MAX_SIZE_LIMIT:
+        raise SeedError(f"{table.name}: size_limit is not a number from 1 to {MAX_SIZE_LIMIT}.")
     return Flow(table.take("code"), table.take("name"), table.take("owner"), size_limit, interface)
 
 

@@ -1,4 +1,4 @@
--- The directory as design.md section 4 describes it. Constraints live here, so that a wrong state cannot be stored:
+-- The directory: parties, flows, addresses, targets. Constraints live here, so that a wrong state cannot be stored:
 -- composite foreign keys carry a party's kind to the tables whose rules depend on it.
 
 CREATE EXTENSION IF NOT EXISTS btree_gist;

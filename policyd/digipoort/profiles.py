@@ -1,6 +1,7 @@
-"""The flow profiles: which rules a message must meet, as `digipoort maps publish` wrote them on this host.
+"""The flow profiles: which rules a message must meet. `digipoort maps publish` writes them, the milter reads them.
 
-A file and not the directory, so that no check stops when the directory is down. The format, version 1 (JSON)::
+A file and not the directory, so that no check stops when the directory is down. One parser for both ends, so that what
+the milter could not read is never published, nor stored. The format, version 1 (JSON)::
 
     {"version": 1,
      "addresses": {"<government logical address, lower case>": "<flow code>", ...},
@@ -11,19 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
 
 FORMAT_VERSION: Final = 1
+MAX_SIZE_LIMIT: Final = 2**53
 MAX_STORED_HEADER_OCTETS: Final = 1_048_576
-_MAX_FILE_OCTETS: Final = 64 * 1_048_576
 _LIMITS: Final[dict[str, int]] = {
     "max_depth": 100,
     "max_parts": 10_000,
@@ -94,7 +91,16 @@ def parse_profiles(content: bytes) -> Profiles:
 
 def _flow(code: str, value: object) -> FlowProfile:
     item = _object(value, f"flow {code}", {"size_limit", "interface"})
-    overrides = _object(item["interface"], f"interface of flow {code}")
+    interface = parse_interface(item["interface"], code)
+    return FlowProfile(code, _number(item["size_limit"], f"size_limit of flow {code}", MAX_SIZE_LIMIT), interface)
+
+
+def parse_interface(value: object, code: str) -> InterfaceProfile:
+    """Return the interface of the flow `code`: the default profile with the overrides of a JSON object.
+
+    Raises ProfilesInvalidError for unknown keys and for values of the wrong type or out of bounds.
+    """
+    overrides = _object(value, f"interface of flow {code}")
     unknown = overrides.keys() - {field.name for field in dataclasses.fields(InterfaceProfile)}
     if unknown:
         raise ProfilesInvalidError(f"interface of flow {code} has unknown keys: {', '.join(sorted(unknown))}")
@@ -106,7 +112,7 @@ def _flow(code: str, value: object) -> FlowProfile:
     interface = dataclasses.replace(InterfaceProfile(), **numbers)
     if "required_headers" in overrides:
         interface = dataclasses.replace(interface, required_headers=_names(overrides["required_headers"], code))
-    return FlowProfile(code, _number(item["size_limit"], f"size_limit of flow {code}", 2**53), interface)
+    return interface
 
 
 def _object(value: object, what: str, keys: set[str] | None = None) -> dict[str, object]:
@@ -127,52 +133,3 @@ def _names(value: object, code: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
         raise ProfilesInvalidError(f"required_headers of flow {code} is not a list of header names")
     return tuple(value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """Which file was read: publishing replaces the file, so that at least its inode changes."""
-
-    mtime_ns: int
-    inode: int
-    octets: int
-
-
-class ProfileStore:
-    """The profiles in force: read again when the file changes, the last good ones kept when the new cannot be used."""
-
-    def __init__(self, path: Path, log: FilteringBoundLogger) -> None:
-        """Read nothing yet: a file that is not there must not stop the start."""
-        self._path = path
-        self._log = log
-        self._lock = threading.Lock()
-        self._seen: _Version | None = None
-        self._fault: str | None = None
-        self._good: Profiles | None = None
-
-    def current(self) -> Profiles | None:
-        """Return the profiles, or None when none were ever read; each new fault is logged once."""
-        with self._lock:
-            fault = self._refresh()
-            if fault is not None and fault != self._fault:
-                self._log.error("profiles_unusable", file=str(self._path), fault=fault, kept=self._good is not None)
-            self._fault = fault
-            return self._good
-
-    def _refresh(self) -> str | None:
-        try:
-            status = self._path.stat()
-            version = _Version(status.st_mtime_ns, status.st_ino, status.st_size)
-            if version == self._seen:
-                return self._fault
-            self._seen = version
-            if version.octets > _MAX_FILE_OCTETS:
-                return f"larger than {_MAX_FILE_OCTETS} octets"
-            self._good = parse_profiles(self._path.read_bytes())
-        except OSError as error:
-            self._seen = None  # the file may be readable a moment later without having changed
-            return str(error)
-        except ProfilesInvalidError as error:
-            return str(error)
-        self._log.info("profiles_loaded", file=str(self._path), addresses=len(self._good.flow_of_address))
-        return None
