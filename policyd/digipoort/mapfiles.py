@@ -86,7 +86,7 @@ def replace_text(new: Path, published: Path) -> bool:
         new.unlink()
         return False
     new.replace(published)
-    sync_folder(published.parent)
+    sync(published.parent)
     return True
 
 
@@ -101,13 +101,13 @@ def replace_table(maps: PostfixMaps, new: Path, published: Path) -> bool:
         new.unlink()
         return False
     built = maps.build(new)
-    _sync_file(built)
+    sync(built)
     # Two renames are not one: if the publication dies between them, the text does not tell what its table was made of.
     unfinished.touch()
-    sync_folder(published.parent)
+    sync(published.parent)
     built.replace(target)
     new.replace(published)
-    sync_folder(published.parent)
+    sync(published.parent)
     unfinished.unlink()
     return True
 
@@ -117,9 +117,9 @@ def same_content(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and cmp(one, other, shallow=False)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Make a file's contents, or the renames in a folder, survive a power failure. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -147,11 +147,3 @@ def removes_keys(new: Path, published: Path) -> bool:
 
 def _key(line: bytes) -> bytes:
     return line.split(b" ", 1)[0]
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
