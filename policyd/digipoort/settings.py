@@ -74,6 +74,10 @@ def _socket_path(value: Path) -> str | None:
     return None
 
 
+def _milter_directory(value: Path) -> str | None:
+    return _socket_path(value / "milter-submission.sock")
+
+
 def _timezone(value: str) -> str | None:
     try:
         zoneinfo.ZoneInfo(value)
@@ -162,7 +166,7 @@ class MilterSettings(CommonSettings):
     """The milter, all three roles."""
 
     milter_directory: Path = _setting(
-        Path("/run/digipoort"), doc="folder of the sockets milter-ROLE.sock", check=_socket_path
+        Path("/run/digipoort"), doc="folder of the sockets milter-ROLE.sock", check=_milter_directory
     )
     profiles_file: Path = _setting(
         Path("/var/lib/digipoort/maps/profiles.json"), doc="flow profiles that maps publish wrote", check=_absolute

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [road|policy|pop3]…`: starts a sandbox of its own unless one is up."""
+"""`python -m tests.bench [road|policy|pop3]…`: starts a sandbox of its own."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ BENCHES = {"road": road.run, "policy": policy.run, "pop3": pop3.run}
 @click.option("--rounds", default=5, show_default=True)
 def main(names: tuple[str, ...], rounds: int) -> None:
     """Measure, in alternating rounds; figures that were kept are in docs/benchmarks.md."""
-    found = Layout.existing()
-    layout = found or gateway.build()
+    if Layout.existing() is not None:
+        # It rewrites Postfix's configuration and empties mailboxes.
+        raise click.ClickException("A sandbox is up; the benchmark needs one of its own: make down.")
+    layout = gateway.build()
     try:
         env = read_env(POINTER / "env")
         for name in names or BENCHES:
             BENCHES[name](env, layout, rounds)
     finally:
-        if found is None:
-            gateway.stop_all(layout)
-            shutil.rmtree(layout.root)
-            shutil.rmtree(POINTER, ignore_errors=True)
+        gateway.stop_all(layout)
+        shutil.rmtree(layout.root)
+        shutil.rmtree(POINTER, ignore_errors=True)
 
 
 if __name__ == "__main__":

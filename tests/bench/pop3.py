@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.sandbox.layout import Layout
 
 SECONDS: Final = 6.0
+START_SECONDS: Final = 20.0
 CLIENTS: Final = 8
 
 SQL_PASSDB: Final = """
@@ -100,7 +101,10 @@ def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
     """Measure 8 clients that connect, USER, PASS, QUIT, with the password hash that the gateway uses."""
     peer, port = _peer_instance(env, layout)
     try:
+        deadline = time.monotonic() + START_SECONDS
         while not _answers(port):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the peer's Dovecot did not start")
             time.sleep(0.05)
         compare(
             f"POP3 logins, {CLIENTS} clients, argon2id, against Dovecot's SQL passdb",

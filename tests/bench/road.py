@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MESSAGES: Final = 600
 SESSIONS: Final = 8
 BODY_OCTETS: Final = 5000
+SETTLE_SECONDS: Final = 300.0
 
 
 def _postfix(layout: Layout, program: str, *arguments: str) -> str:
@@ -134,6 +135,8 @@ def _rate(env: Mapping[str, str], layout: Layout) -> float:
     for thread in threads:
         thread.join()
     while not _queue_is_empty(layout):
+        if time.monotonic() - begun > SETTLE_SECONDS:
+            raise RuntimeError("the queue does not empty")
         time.sleep(0.05)
     elapsed = time.monotonic() - begun
     receipts = _mailbox_count(layout) - before
