@@ -344,3 +344,33 @@ def test_a_postmap_that_fails_is_told(settings: AdminSettings) -> None:
     assert (code, said) == (1, "")
     assert "digipoort: postconf failed: " in told
     assert "main.cf" in told
+
+
+def test_a_publication_that_died_between_two_renames_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_main_cf(tmp_path, "lmdb")
+    postfix = mapfiles.PostfixMaps(tmp_path, "lmdb")
+    published, new = tmp_path / "mailbox", tmp_path / "new"
+
+    def offer(text: bytes) -> bool:
+        new.write_bytes(text)
+        return mapfiles.replace_table(postfix, new, published)
+
+    assert offer(b"a 1\n")
+    assert not offer(b"a 1\n")
+    original = type(published).replace
+
+    def die_at_the_second(path: Path, target: Path) -> Path:
+        if path == new:
+            raise KeyboardInterrupt
+        return original(path, target)
+
+    monkeypatch.setattr(type(published), "replace", die_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        offer(b"a 2\n")
+    monkeypatch.undo()
+
+    assert published.read_bytes() == b"a 1\n"
+    assert offer(b"a 1\n"), "the table of 'a 2' is still in force"
+    assert not offer(b"a 1\n")
