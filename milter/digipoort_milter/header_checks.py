@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from digipoort import reasons
 from digipoort.reasons import Finding
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from digipoort.profiles import InterfaceProfile
     from digipoort_milter.message import HeaderField
+
+# Postfix cuts one field at about 60,000 octets without a word: what is near that may have lost its end. No setting.
+MAX_FIELD_OCTETS: Final = 50_000
 
 
 def header_findings(
@@ -58,6 +61,8 @@ def _recipients(values: Sequence[bytes], recipients: Sequence[str]) -> list[Find
 
 def _octets(fields: Sequence[HeaderField], profile: InterfaceProfile) -> list[Finding]:
     findings = []
+    if any(len(field.value) > MAX_FIELD_OCTETS for field in fields):
+        findings.append(Finding(reasons.HEADER_TOO_LARGE, {"limit": str(MAX_FIELD_OCTETS)}))
     texts = [field.value.replace(b"\r\n", b"\n") for field in fields]
     for field, text in zip(fields, texts, strict=True):
         name_octets = len(field.name) + 1

@@ -148,6 +148,23 @@ def test_a_claimed_size_is_refused_early(gateway: Gateway) -> None:
     assert "DGP-2005" in report.text
 
 
+def test_a_deep_nest_gets_its_receipt(gateway: Gateway) -> None:
+    """Postfix's own limit of 100 levels would refuse the message, and then the bounce that encloses it."""
+    trader, recipient = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
+    head = HEAD.format(sender=trader.address, recipient=recipient) + "MIME-Version: 1.0\r\n"
+    nest = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\r\n\r\n--b{n}\r\n' for n in range(110))
+    report = _refused(gateway, "TRADER", recipient, (head + nest + "\r\nx\r\n").encode())
+    assert "DGP-3010" in report.text
+
+
+def test_a_field_that_postfix_would_cut_is_refused(gateway: Gateway) -> None:
+    trader, recipient = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
+    head = HEAD.format(sender=trader.address, recipient=recipient)
+    field = "X-Long: a\r\n" + (" " + "x" * 900 + "\r\n") * 70
+    report = _refused(gateway, "TRADER", recipient, (head + field + "\r\nx\r\n").encode())
+    assert "DGP-3015" in report.text
+
+
 def test_forged_gateway_headers_do_not_pass(gateway: Gateway) -> None:
     trader, recipient = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
     forged = "DP-20200101-0000000000000000"

@@ -32,6 +32,18 @@ def _refused_by_the_agency(gateway: Gateway) -> None:
     assert {report.action for report in gateway.receipts(trader, 2)} == {"relayed", "failed"}
 
 
+def _answered_by_the_agency(gateway: Gateway) -> None:
+    """Have the agency's own server submit, and say its name."""
+    agency, trader = gateway.account("AGENCY", gateway.env["AGS_ADDRESS"]), gateway.account("TRADER2")
+    session = gateway.smtp(login=agency)
+    session.ehlo(layout.AGENCY_HOST)
+    raw = compose(agency.address, trader.address, "Antwoord", "x\n").as_bytes()
+    session.sendmail(agency.address, [trader.address], raw)
+    session.quit()
+    answer = gateway.wait_for(lambda: gateway.fetch(trader), "the agency's answer")
+    assert answer[0].count(b"Received: by") == 2
+
+
 def test_no_party_saw_anything_physical(gateway: Gateway) -> None:
     env, ports = gateway.env, gateway.layout.ports
     secrets = [
@@ -41,6 +53,7 @@ def test_no_party_saw_anything_physical(gateway: Gateway) -> None:
         "remote-mta", "x-postfix",
     ]  # fmt: skip
     _refused_by_the_agency(gateway)
+    _answered_by_the_agency(gateway)
     assert (
         f"<{PHYSICAL['REJECT_ADDRESS']}@{layout.PHYSICAL_DOMAIN}>: no such user at {layout.AGENCY_HOST}"
         in gateway.log()

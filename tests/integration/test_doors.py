@@ -49,6 +49,12 @@ def test_every_socket_is_closed_to_others(gateway: Gateway) -> None:
         assert "Permission denied" in result.stderr, (path, result.stdout)
 
 
+def test_dovecots_own_listeners_deliver_nothing_for_others(gateway: Gateway) -> None:
+    """Dovecot opens a listener `lmtp` of its own beside the one in the configuration."""
+    own = gateway.layout.dovecot / "run" / "lmtp"
+    assert _as_nobody("/usr/bin/python3", "-c", CONNECT, str(own)).stdout.strip() != "in"
+
+
 def test_the_same_attempt_succeeds_where_it_may(gateway: Gateway) -> None:
     """Show that the attempt above can succeed: the syslog socket is open to all, as /dev/log is."""
     result = _as_nobody(

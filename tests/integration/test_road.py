@@ -134,6 +134,21 @@ def test_each_recipient_gets_its_own_verdict(gateway: Gateway) -> None:
     assert "DGP-2003" in reports[f"rfc822; {recipients[1]}"].text
 
 
+def test_a_recipient_is_one_however_often_it_is_given(gateway: Gateway) -> None:
+    trader, agency = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
+    local, domain = agency.split("@")
+    session = gateway.smtp(login=trader)
+    gateway.command(session, f"MAIL FROM:<{trader.address}>")
+    for recipient in (agency, f"{agency}> ORCPT=rfc822;b1@x.test", f'"{local}"@{domain}', agency.upper()):
+        command = f"RCPT TO:<{recipient}" + ("" if ">" in recipient else ">")
+        assert gateway.command(session, command).startswith("250")
+    session.data(compose(trader.address, agency, "Eenmaal", "x\n").as_bytes())
+    session.quit()
+    receipt = gateway.receipt(trader)
+    assert receipt.raw.count(b"Final-Recipient:") == 1
+    assert len(gateway.agency_copies(receipt.returned["x-digipoort-reference"])) == 1
+
+
 def test_a_refusal_by_the_agency_is_a_second_receipt(gateway: Gateway) -> None:
     trader, agency = gateway.account("TRADER"), gateway.env["REJECT_ADDRESS"]
     raw = compose(trader.address, agency, "Geweigerd", "x\n").as_bytes()

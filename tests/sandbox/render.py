@@ -20,7 +20,7 @@ ROLES: Final = names.CHECKOUT / "ansible" / "roles"
 PACKAGES: Final = (
     "policyd/digipoort", "policyd/digipoort_policyd", "milter/digipoort_milter", "dovecot_auth/digipoort_auth",
 )  # fmt: skip
-POSTFIX_FILES: Final = ("main.cf", "master.cf", "notify.pcre", "reference.pcre", "bounce.cf")
+POSTFIX_FILES: Final = ("main.cf", "master.cf", "notify.pcre", "reference.pcre", "trace.pcre", "bounce.cf")
 # The programs whose settings differ: each connects to the directory as a role of its own.
 PROGRAM_GROUPS: Final = {"policyd": "postfix", "milter": "postfix", "authd": "dovecot", "admin": "root"}
 
