@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT_VERSION: Final = 1
+# JSON readers agree on whole numbers up to this one (RFC 8259 section 6).
 MAX_SIZE_LIMIT: Final = 2**53
 MAX_STORED_HEADER_OCTETS: Final = 1_048_576
 _LIMITS: Final[dict[str, int]] = {

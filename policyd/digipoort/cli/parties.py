@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -11,10 +11,7 @@ from digipoort.cli import frame
 from digipoort.cli.listing import object_group
 from digipoort.directory import store
 from digipoort.directory.objects import DEFAULT_SIZE_LIMIT, Flow, Party
-from digipoort.profiles import ProfilesInvalidError, parse_interface
-
-# The limit goes to the milter as JSON, whose readers agree on whole numbers up to this one (RFC 8259 section 6).
-_MAX_SIZE_LIMIT: Final = 2**53
+from digipoort.profiles import MAX_SIZE_LIMIT, ProfilesInvalidError, parse_interface
 
 party = object_group("party", "Organisations: private parties and government agencies.")
 flow = object_group("flow", "Message flows, each of one government party.")
@@ -69,7 +66,7 @@ def _interface(_context: click.Context, _parameter: click.Parameter, value: str)
 @click.option("--owner", required=True, metavar="PARTY", help="The government party's code.")
 @click.option(
     "--size-limit",
-    type=click.IntRange(1, _MAX_SIZE_LIMIT),
+    type=click.IntRange(1, MAX_SIZE_LIMIT),
     default=DEFAULT_SIZE_LIMIT,
     show_default=True,
     help="The largest message, in octets.",
@@ -86,7 +83,7 @@ def add_flow(code: str, name: str, owner: str, size_limit: int, interface: dict[
 
 @flow.command("limit")
 @click.argument("code")
-@click.argument("octets", type=click.IntRange(1, _MAX_SIZE_LIMIT))
+@click.argument("octets", type=click.IntRange(1, MAX_SIZE_LIMIT))
 def limit_flow(code: str, octets: int) -> None:
     """Make OCTETS the size limit of the flow CODE."""
     with frame.changing() as change:
