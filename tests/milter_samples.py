@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from digipoort import log
+from digipoort.interface.fields import HeaderField
 from digipoort.settings import MilterSettings
-from digipoort_milter.message import HeaderField
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,10 @@ TRANSPORT_HEADER: Final = (
     b"Received: from mx7.phys.example (unknown [192.0.2.25])\r\n\tby gwhost.phys.example (Postfix) with ESMTP\r\n"
     b"Delivered-To: physicaluser@phys.example\r\nX-Original-To: physicaluser@phys.example\r\n"
 )
-GATEWAY_HEADER: Final = b"X-Digipoort-Size: 1234\r\nX-Digipoort-Envelope: ENVID=E1\r\n"
+GATEWAY_HEADER: Final = (
+    b"X-Digipoort-Measures: octets=1234 header=200 fields=5 received=0 line=76 bare=0 nul=0\r\n"
+    b"X-Digipoort-Envelope: ENVID=E1\r\n"
+)
 RETURNED_BODY: Final = b"UNA:+.? '\r\nUNB+UNOC:3+\xe9'\r\n"
 
 

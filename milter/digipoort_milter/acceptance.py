@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, Final
 
 import Milter
 
 from digipoort import reasons
-from digipoort.profiles import MAX_STORED_HEADER_OCTETS
+from digipoort.interface.addresses import normalised
+from digipoort.interface.fields import HeaderField, is_gateway_header
+from digipoort.interface.inspection import Inspection
 from digipoort.reasons import Finding
-from digipoort.references import ENVELOPE_HEADER, SIZE_HEADER
-from digipoort_milter.addresses import normalised
+from digipoort.references import ENVELOPE_HEADER, MEASURES_HEADER
 from digipoort_milter.envelope import parse_envelope
-from digipoort_milter.header_checks import header_findings
-from digipoort_milter.message import HeaderField, Meter, field_octets, is_gateway_header, read_marks
-from digipoort_milter.mime_structure import MimeScanner
+from digipoort_milter.marks import read_marks
 from digipoort_milter.outcome import ChangeSender, Outcome, removals
 from digipoort_milter.profile_store import ProfileStore
 from digipoort_milter.session import Session
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
     from digipoort.profiles import FlowProfile, Profiles
     from digipoort.settings import MilterSettings
-    from digipoort_milter.message import Marks
+    from digipoort_milter.marks import Marks
     from digipoort_milter.outcome import Change
 
 ACTIONS: Final = Milter.CHGHDRS | Milter.CHGFROM
-MAX_FINDINGS: Final = 10
 _MAX_RECIPIENTS: Final = 1000
 _MAX_GATEWAY_HEADERS: Final = 20
 
@@ -46,12 +45,10 @@ class Acceptance:
         self._sender = sender
         self._profiles = profiles
         self._recipients: tuple[str, ...] = ()
-        self._fields: list[HeaderField] = []
         self._gateway_fields: list[HeaderField] = []
-        self._header_octets = 0
-        self._meter = Meter()
+        self._hash = hashlib.sha256()
         self._flow: FlowProfile | None = None
-        self._scanner: MimeScanner | None = None
+        self._inspection: Inspection | None = None
         self.reference: str | None = None
 
     def recipient(self, address: bytes) -> None:
@@ -61,21 +58,20 @@ class Acceptance:
         self._recipients += (normalised(address),)
 
     def header(self, name: str, value: bytes) -> None:
-        """Keep a header field, as long as the header could still be within any profile's limit."""
+        """Inspect a header field, or keep it when it is one of the gateway's own."""
+        self._open()
         if is_gateway_header(name):
             if len(self._gateway_fields) < _MAX_GATEWAY_HEADERS:
                 self._gateway_fields.append(HeaderField(name, value))
-            return
-        self._header_octets += field_octets(name, value)
-        if self._header_octets <= MAX_STORED_HEADER_OCTETS:
-            self._fields.append(HeaderField(name, value))
+        elif self._inspection is not None:
+            self._inspection.header(name, value)
 
     def body(self, chunk: bytes) -> None:
-        """Digest and scan a part of the body."""
+        """Digest and inspect a part of the body."""
         self._open()
-        self._meter.add_body(chunk)
-        if self._scanner is not None:
-            self._scanner.feed(chunk)
+        self._hash.update(chunk)
+        if self._inspection is not None:
+            self._inspection.body(chunk)
 
     def finish(self, macro: Callable[[str], str | None]) -> Outcome:
         """Give the verdict."""
@@ -89,42 +85,31 @@ class Acceptance:
         return Outcome(changes=self._hand_over(marks))
 
     def _open(self) -> None:
-        """Find the flow, once envelope and header are known."""
+        """Find the flow, once the envelope is known."""
         if self._flow is not None or self._profiles is None:
             return
-        self._flow = self._profiles.flow_for(self._recipients, normalised(self._sender))
+        sender = normalised(self._sender)
+        self._flow = self._profiles.flow_for(self._recipients, sender)
         if self._flow is not None:
-            self._scanner = MimeScanner(self._fields, self._flow.interface)
+            self._inspection = Inspection(self._flow, sender, self._recipients)
 
     def _findings(self, marks: Marks | None) -> list[Finding]:
         if self._profiles is None:
             return [Finding(reasons.INTERNAL_ERROR)]
         if marks is None:
             return [Finding(reasons.STAGE_ONE_MARK_MISSING)]
-        if marks.digest != self._meter.digest():
+        if marks.digest != f"sha256={self._hash.hexdigest()}":
             return [Finding(reasons.BODY_CHANGED)]
-        if self._flow is None or self._scanner is None:
+        if self._inspection is None:
             return [Finding(reasons.NOT_YET_PUBLISHED)]
-        found = [
-            *self._header_findings(self._flow),
-            *self._scanner.finish(),
-            *_size_findings(marks.size, self._flow),
-        ]
-        return [finding for index, finding in enumerate(found) if finding not in found[:index]][:MAX_FINDINGS]
-
-    def _header_findings(self, flow: FlowProfile) -> list[Finding]:
-        limit = flow.interface.max_header_octets
-        large = [Finding(reasons.HEADER_TOO_LARGE, {"limit": str(limit)})] if self._header_octets > limit else []
-        if self._header_octets > MAX_STORED_HEADER_OCTETS:
-            return large  # the fields are incomplete: what seems missing may well be there
-        return [*header_findings(self._fields, normalised(self._sender), self._recipients, flow.interface), *large]
+        return self._inspection.finish(marks.measures)
 
     def _hand_over(self, marks: Marks) -> tuple[Change, ...]:
         """Remove what was only for this stage, and give the envelope back what the hop could not carry."""
         names = [field.name.lower() for field in self._gateway_fields]
-        changes = [
-            change for name in (SIZE_HEADER, ENVELOPE_HEADER) for change in removals(name, names.count(name.lower()))
-        ]
+        changes: list[Change] = []
+        for name in (MEASURES_HEADER, ENVELOPE_HEADER):
+            changes += removals(name, names.count(name.lower()))
         envelope = parse_envelope(marks.envelope)
         if envelope:
             changes.append(ChangeSender(self._sender.decode("utf-8", "surrogateescape"), envelope))
@@ -150,13 +135,6 @@ class Acceptance:
             sender=self._sender.strip(b"<>"),
             recipient=",".join(self._recipients),
         )
-
-
-def _size_findings(octets: int, flow: FlowProfile) -> list[Finding]:
-    if octets <= flow.size_limit:
-        return []
-    parameters = {"flow": flow.code, "size": str(octets), "limit": str(flow.size_limit)}
-    return [Finding(reasons.MESSAGE_TOO_LARGE, parameters)]
 
 
 @Milter.header_leading_space

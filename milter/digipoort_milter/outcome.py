@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from digipoort.interface.fields import HeaderField
     from digipoort.reasons import Finding
-    from digipoort_milter.message import HeaderField
 
 
 @dataclass(frozen=True, slots=True)

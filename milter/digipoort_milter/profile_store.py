@@ -6,7 +6,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from digipoort.profiles import Profiles, ProfilesInvalidError, parse_profiles
+from digipoort.interface.profile import ProfilesInvalidError
+from digipoort.profiles import Profiles, parse_profiles
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import Milter
 
+from digipoort.interface.fields import HeaderField, field_octets
 from digipoort.references import REFERENCE_HEADER
-from digipoort_milter.message import HeaderField, field_octets
 from digipoort_milter.outcome import Outcome, ReplaceBody, removals, sole_header
 from digipoort_milter.report_reader import NotUnderstoodError, find_reference, parse_date, read_report
 from digipoort_milter.report_writer import write_minimal, write_report

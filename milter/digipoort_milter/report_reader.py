@@ -13,10 +13,12 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from digipoort import reasons
+from digipoort.interface.fields import HeaderField, parse_fields, unfolded
+from digipoort.interface.mime_fields import parse_content_type, parse_transfer_encoding
+from digipoort.interface.profile import CEILINGS
 from digipoort.reasons import Finding, findings_in
-from digipoort.references import ENVELOPE_HEADER, SIZE_HEADER
-from digipoort_milter.content_type import parse_content_type, parse_transfer_encoding
-from digipoort_milter.message import HeaderField, parse_fields, read_digest, read_reference, unfolded
+from digipoort.references import ENVELOPE_HEADER, MEASURES_HEADER
+from digipoort_milter.marks import read_digest, read_reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
 
 MAX_RECIPIENTS: Final = 1000
 _MAX_FIELDS: Final = 1000
+# Submission takes no more; the gateway's own come last.
+_MAX_RETURNED_FIELDS: Final = CEILINGS["max_header_fields"] + 100
 _MAX_DIAGNOSTIC_OCTETS: Final = 8192
 _MAX_ENVELOPE_ID: Final = 100
 _MAX_ADDRESS_OCTETS: Final = 320
 _HEADERS_ONLY: Final = frozenset({"text/rfc822-headers", "message/global-headers"})
 _RETURNED_TYPES: Final = _HEADERS_ONLY | {"message/rfc822", "message/global"}
 _TRANSPORT_FIELDS: Final = frozenset(
-    {"received", "return-path", "delivered-to", "x-original-to", SIZE_HEADER.lower(), ENVELOPE_HEADER.lower()}
+    {"received", "return-path", "delivered-to", "x-original-to", MEASURES_HEADER.lower(), ENVELOPE_HEADER.lower()}
 )
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _ADDRESS = re.compile(
@@ -124,7 +128,7 @@ def read_report(content_type: bytes, body: bytes, logical_domains: Collection[st
     if not 1 < len(groups) <= MAX_RECIPIENTS + 1:
         raise NotUnderstoodError("the number of recipients is out of bounds")
     message_fields, *recipient_groups = groups
-    header = parse_fields(returned.header, _MAX_FIELDS)
+    header = parse_fields(returned.header, _MAX_RETURNED_FIELDS)
     return Report(
         recipients=_recipients(recipient_groups, logical_domains),
         reference=read_reference(header),

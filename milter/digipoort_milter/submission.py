@@ -1,4 +1,4 @@
-"""The submission role: gives a message its reference, digest and size, after removing what only pretends to be such."""
+"""The submission role: marks a message with reference, digest and measures, and removes what pretends to be such."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Final
 import Milter
 
 from digipoort import reasons
+from digipoort.interface.fields import is_gateway_header
+from digipoort.interface.measures import Meter
+from digipoort.interface.profile import CEILINGS
 from digipoort.reasons import Finding
 from digipoort.references import (
     DIGEST_HEADER,
     ENVELOPE_HEADER,
+    MEASURES_HEADER,
     REFERENCE_HEADER,
-    SIZE_HEADER,
     new_reference,
 )
 from digipoort_milter.envelope import kept_parameters
-from digipoort_milter.message import Meter, is_gateway_header
 from digipoort_milter.outcome import AddHeader, Outcome, removals
 from digipoort_milter.session import Session
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from digipoort.interface.measures import Measures
     from digipoort.settings import MilterSettings
     from digipoort_milter.outcome import Change
 
@@ -63,29 +66,34 @@ class Submission:
         self._meter.add_body(chunk)
 
     def finish(self, macro: Callable[[str], str | None]) -> Outcome:
-        """Mark the message, or refuse one that is full of the gateway's own headers."""
-        flood = self._client_header_count > MAX_CLIENT_GATEWAY_HEADERS
-        finding = Finding(reasons.GATEWAY_HEADERS_SENT, {"limit": str(MAX_CLIENT_GATEWAY_HEADERS)})
-        digest = self._meter.digest()
+        """Mark the message, or refuse one with more header fields than anything after it could take."""
+        digest, measures = self._meter.digest(), self._meter.measures()
+        finding = self._flood(measures)
         self._log.info(
-            "submission_refused" if flood else "message_submitted",
+            "submission_refused" if finding else "message_submitted",
             ref=self.reference,
             queue_id=macro("i"),
-            reason=finding.reason.code if flood else None,
+            reason=finding.reason.code if finding else None,
             elapsed_ms=(time.perf_counter() - self._started) * 1000,
             sender=self._sender.strip(b"<>"),
             login=macro("{auth_authen}") or "-",
             client=macro("{client_addr}") or "-",
-            octets=self._meter.octets,
+            octets=measures.octets,
             digest=digest,
         )
-        return Outcome(findings=(finding,)) if flood else Outcome(changes=self._marks(digest))
+        return Outcome(findings=(finding,)) if finding else Outcome(changes=self._marks(digest, measures))
 
-    def _marks(self, digest: str) -> tuple[Change, ...]:
+    def _flood(self, measures: Measures) -> Finding | None:
+        if self._client_header_count > MAX_CLIENT_GATEWAY_HEADERS:
+            return Finding(reasons.GATEWAY_HEADERS_SENT, {"limit": str(MAX_CLIENT_GATEWAY_HEADERS)})
+        most = CEILINGS["max_header_fields"]
+        return Finding(reasons.TOO_MANY_FIELDS, {"limit": str(most)}) if measures.fields > most else None
+
+    def _marks(self, digest: str, measures: Measures) -> tuple[Change, ...]:
         changes = [change for name, count in self._client_headers.items() for change in removals(name, count)]
         changes.append(AddHeader(REFERENCE_HEADER, self.reference))
         changes.append(AddHeader(DIGEST_HEADER, digest))
-        changes.append(AddHeader(SIZE_HEADER, str(self._meter.octets)))
+        changes.append(AddHeader(MEASURES_HEADER, measures.text()))
         if self._envelope:
             changes.append(AddHeader(ENVELOPE_HEADER, self._envelope))
         return tuple(changes)

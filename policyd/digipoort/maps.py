@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from digipoort import mapfiles
 from digipoort.directory import queries, session
-from digipoort.profiles import ProfilesInvalidError, parse_profiles
+from digipoort.interface.profile import ProfilesInvalidError
+from digipoort.profiles import parse_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -10,10 +10,11 @@ the milter could not read is never published, nor stored. The format, version 1 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from digipoort.interface.profile import InterfaceProfile, ProfilesInvalidError, number, parse_interface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,28 +22,6 @@ if TYPE_CHECKING:
 FORMAT_VERSION: Final = 1
 # JSON readers agree on whole numbers up to this one (RFC 8259 section 6).
 MAX_SIZE_LIMIT: Final = 2**53
-MAX_STORED_HEADER_OCTETS: Final = 1_048_576
-_LIMITS: Final[dict[str, int]] = {
-    "max_depth": 100,
-    "max_parts": 10_000,
-    "max_header_octets": MAX_STORED_HEADER_OCTETS,
-    "max_line_octets": 1_048_576,
-}
-
-
-class ProfilesInvalidError(Exception):
-    """The profiles do not follow the format; the message tells where."""
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceProfile:
-    """The technical rules of a flow's interface. Limits are in octets (a line's without its CRLF), levels and parts."""
-
-    required_headers: tuple[str, ...] = ("From", "Date", "Message-ID", "To")
-    max_depth: int = 10
-    max_parts: int = 100
-    max_header_octets: int = 65536
-    max_line_octets: int = 998
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +35,10 @@ class FlowProfile:
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """All flows, by government logical address."""
+    """All flows, by government logical address and by code."""
 
     flow_of_address: Mapping[str, FlowProfile]
+    flows: Mapping[str, FlowProfile]
 
     def flow_for(self, recipients: tuple[str, ...], sender: str) -> FlowProfile | None:
         """Return the flow of the message's government address: a recipient's, else the sender's (all lower case)."""
@@ -87,33 +67,13 @@ def parse_profiles(content: bytes) -> Profiles:
         if not isinstance(code, str) or code not in flows:
             raise ProfilesInvalidError(f"address {address} has a flow that is not in flows")
         by_address[address.lower()] = flows[code]
-    return Profiles(by_address)
+    return Profiles(by_address, flows)
 
 
 def _flow(code: str, value: object) -> FlowProfile:
     item = _object(value, f"flow {code}", {"size_limit", "interface"})
     interface = parse_interface(item["interface"], code)
-    return FlowProfile(code, _number(item["size_limit"], f"size_limit of flow {code}", MAX_SIZE_LIMIT), interface)
-
-
-def parse_interface(value: object, code: str) -> InterfaceProfile:
-    """Return the interface of the flow `code`: the default profile with the overrides of a JSON object.
-
-    Raises ProfilesInvalidError for unknown keys and for values of the wrong type or out of bounds.
-    """
-    overrides = _object(value, f"interface of flow {code}")
-    unknown = overrides.keys() - {field.name for field in dataclasses.fields(InterfaceProfile)}
-    if unknown:
-        raise ProfilesInvalidError(f"interface of flow {code} has unknown keys: {', '.join(sorted(unknown))}")
-    numbers: dict[str, Any] = {
-        name: _number(overrides[name], f"{name} of flow {code}", most)
-        for name, most in _LIMITS.items()
-        if name in overrides
-    }
-    interface = dataclasses.replace(InterfaceProfile(), **numbers)
-    if "required_headers" in overrides:
-        interface = dataclasses.replace(interface, required_headers=_names(overrides["required_headers"], code))
-    return interface
+    return FlowProfile(code, number(item["size_limit"], f"size_limit of flow {code}", MAX_SIZE_LIMIT), interface)
 
 
 def _object(value: object, what: str, keys: set[str] | None = None) -> dict[str, object]:
@@ -122,15 +82,3 @@ def _object(value: object, what: str, keys: set[str] | None = None) -> dict[str,
     if keys is not None and value.keys() != keys:
         raise ProfilesInvalidError(f"{what} must have exactly the keys {', '.join(sorted(keys))}")
     return value
-
-
-def _number(value: object, what: str, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ProfilesInvalidError(f"{what} is not a number from 1 to {most}")
-    return value
-
-
-def _names(value: object, code: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
-        raise ProfilesInvalidError(f"required_headers of flow {code} is not a list of header names")
-    return tuple(value)

@@ -141,6 +141,38 @@ GATEWAY_HEADERS_SENT = Reason(
     "Het bericht heeft meer dan {limit} X-Digipoort-headers; alleen deze voorziening mag die zetten.",
     "A few are removed in silence; this many point to a loop or to an attack. Ask the party of the login.",
 )
+RATE_EXCEEDED = Reason(
+    "DGP-1009",
+    450,
+    "4.7.1",
+    "This login has sent too many messages in a short time; try again later.",
+    "Met deze inlognaam zijn in korte tijd te veel berichten aangeleverd; probeer het later opnieuw.",
+    "Settings SUBMISSION_RATE_RECIPIENTS and SUBMISSION_RATE_SECONDS of the policy daemon.",
+)
+MESSAGE_OVER_CEILING = Reason(
+    "DGP-1010",
+    552,
+    "5.3.4",
+    "The message is larger than this gateway takes for any flow.",
+    "Het bericht is groter dan deze voorziening voor enige berichtstroom aanneemt.",
+    "message_size_limit in master.cf, which EHLO announces; each flow has a lower limit of its own.",
+)
+COMMAND_INVALID = Reason(
+    "DGP-1011",
+    501,
+    "5.5.4",
+    "A command, an address or a parameter is not well-formed.",
+    "Een opdracht, een adres of een parameter is niet welgevormd.",
+    "The client breaks RFC 5321, 3461 (ENVID, NOTIFY, ORCPT) or 1870; Postfix's own words stand before the code.",
+)
+LOGIN_REFUSED = Reason(
+    "DGP-1012",
+    535,
+    "5.7.8",
+    "The login or the password is not right, or logins are temporarily impossible.",
+    "De inlognaam of het wachtwoord is niet juist, of aanmelden is tijdelijk niet mogelijk.",
+    "Look at the lines of authd and of Dovecot for this login; smtpd cannot tell the two causes apart.",
+)
 
 # --- 2xxx: acceptance, authorisation ---------------------------------------------------------------------------------
 NO_SUCH_RECIPIENT = Reason(
@@ -239,7 +271,7 @@ MIME_VERSION_INVALID = Reason(
     "5.6.0",
     "The header MIME-Version is missing or is not 1.0.",
     "De header MIME-Version ontbreekt of is niet 1.0.",
-    "RFC 2045 section 4.",
+    "RFC 2045 section 4: it belongs to every message with a Content header.",
 )
 CONTENT_TYPE_INVALID = Reason(
     "DGP-3007",
@@ -247,7 +279,7 @@ CONTENT_TYPE_INVALID = Reason(
     "5.6.0",
     "A Content-Type is not well-formed (part {part}).",
     "Een Content-Type is niet welgevormd (deel {part}).",
-    "RFC 2045 section 5.1, RFC 2046 section 5.1.1.",
+    "RFC 2045 section 5.1; a multipart needs a boundary, RFC 2046 section 5.1.1.",
 )
 TRANSFER_ENCODING_INVALID = Reason(
     "DGP-3008",
@@ -287,7 +319,7 @@ TYPE_FORBIDDEN = Reason(
     "5.6.1",
     "The media type {type} is not accepted (part {part}).",
     "Het mediatype {type} wordt niet aangenomen (deel {part}).",
-    "message/partial and message/external-body hide contents from the receiver.",
+    "forbidden_media_types of the flow; message/partial and message/external-body hide contents from the receiver.",
 )
 LINE_TOO_LONG = Reason(
     "DGP-3013",
@@ -320,6 +352,206 @@ MESSAGE_TOO_LARGE = Reason(
     "The message of {size} octets is larger than the limit of {limit} octets of flow {flow}.",
     "Het bericht van {size} octetten is groter dan de grens van {limit} octetten van berichtstroom {flow}.",
     "The limit is a property of the flow in the directory; octets are counted in CRLF form without our own headers.",
+)
+SENDER_HEADER_DIFFERS = Reason(
+    "DGP-3017",
+    554,
+    "5.6.0",
+    "The address in Sender is not the envelope sender.",
+    "Het adres in Sender is niet gelijk aan de afzender op de envelop (MAIL FROM).",
+    "A mailer shows Sender beside From: it must not name another.",
+)
+RESENT_PRESENT = Reason(
+    "DGP-3018",
+    554,
+    "5.6.0",
+    "Resent headers are not allowed ({header}).",
+    "Resent-headers zijn niet toegestaan ({header}).",
+    "RFC 5322 section 3.6.6: the submitter must send a message of its own, not resend another's.",
+)
+DATE_INVALID = Reason(
+    "DGP-3019",
+    554,
+    "5.6.0",
+    "The header Date is not a valid date.",
+    "De header Date is geen geldige datum.",
+    "RFC 5322 section 3.3: day, month, four-digit year, time and numeric zone; the day of the week must agree.",
+)
+MESSAGE_ID_INVALID = Reason(
+    "DGP-3020",
+    554,
+    "5.6.0",
+    "The header Message-ID is not well-formed.",
+    "De header Message-ID is niet welgevormd.",
+    "RFC 5322 section 3.6.4: one <left@right>, without spaces.",
+)
+TOO_MANY_FIELDS = Reason(
+    "DGP-3021",
+    554,
+    "5.6.0",
+    "The message has more than {limit} header fields.",
+    "Het bericht heeft meer dan {limit} headervelden.",
+    "The limit is max_header_fields in the flow's interface profile.",
+)
+FIELD_TOO_LARGE = Reason(
+    "DGP-3022",
+    554,
+    "5.6.0",
+    "The header field {header} is larger than {limit} octets.",
+    "Het headerveld {header} is groter dan {limit} octetten.",
+    "The limit is max_field_octets in the flow's interface profile; Postfix keeps no field above 60,000.",
+)
+HEADER_NOT_ASCII = Reason(
+    "DGP-3023",
+    554,
+    "5.6.0",
+    "The header {header} holds octets above 127.",
+    "De header {header} bevat octetten boven 127.",
+    "RFC 5322 section 2.2; other characters are written as RFC 2047 and RFC 2231 say.",
+)
+RECEIPT_REQUESTED = Reason(
+    "DGP-3024",
+    554,
+    "5.6.0",
+    "Requests for a read receipt are not allowed ({header}).",
+    "Verzoeken om een leesbevestiging zijn niet toegestaan ({header}).",
+    "RFC 8098: the receiver's mailer would answer outside the gateway, and disclose itself.",
+)
+MAILBOX_LINE = Reason(
+    "DGP-3025",
+    554,
+    "5.6.0",
+    "The message begins with a mailbox file's From line.",
+    "Het bericht begint met de From-regel van een mailboxbestand.",
+    "It is no header field (RFC 5322 section 2.2); Postfix kept it as X-Mailbox-Line.",
+)
+EIGHT_BIT_UNDECLARED = Reason(
+    "DGP-3026",
+    554,
+    "5.6.0",
+    "Octets above 127 stand where no 8bit encoding is declared (part {part}).",
+    "Octetten boven 127 staan waar geen 8bit-codering is opgegeven (deel {part}).",
+    "RFC 2045 section 2.7 and 6.2: declare Content-Transfer-Encoding 8bit, or encode the part.",
+)
+MIME_FIELD_REPEATED = Reason(
+    "DGP-3027",
+    554,
+    "5.6.0",
+    "The header {header} occurs more than once (part {part}).",
+    "De header {header} komt meer dan eens voor (deel {part}).",
+    "RFC 2045 section 3: one of each; readers differ in which of two they follow.",
+)
+BASE64_INVALID = Reason(
+    "DGP-3028",
+    554,
+    "5.6.0",
+    "The base64 contents cannot be decoded: {cause} (part {part}).",
+    "De base64-inhoud is niet te decoderen: {cause} (deel {part}).",
+    "RFC 2045 section 6.8. Causes: alphabet, padding, length (no whole groups of four), after-padding.",
+)
+QUOTED_PRINTABLE_INVALID = Reason(
+    "DGP-3029",
+    554,
+    "5.6.0",
+    "The quoted-printable contents cannot be decoded (part {part}).",
+    "De quoted-printable-inhoud is niet te decoderen (deel {part}).",
+    "RFC 2045 section 6.7: an equals sign begins two hexadecimal digits or ends the line; octets are ASCII.",
+)
+CHARSET_MISSING = Reason(
+    "DGP-3030",
+    554,
+    "5.6.0",
+    "A text part declares no charset (part {part}).",
+    "Een tekstdeel geeft geen tekenset (charset) op (deel {part}).",
+    "RFC 2046 section 4.1.2; only a part without any Content-Type is US-ASCII of itself.",
+)
+CHARSET_INVALID = Reason(
+    "DGP-3031",
+    554,
+    "5.6.0",
+    "The text is not in an accepted charset: {charset} (part {part}).",
+    "De tekst staat niet in een aanvaarde tekenset: {charset} (deel {part}).",
+    "The charset is not in charsets of the flow, or the contents are not in the charset.",
+)
+UUENCODE_PRESENT = Reason(
+    "DGP-3032",
+    554,
+    "5.6.1",
+    "Uuencoded contents outside MIME are not accepted (part {part}).",
+    "Inhoud in uuencode buiten MIME wordt niet aangenomen (deel {part}).",
+    "The submitter should attach the file by MIME, in base64.",
+)
+TOO_MANY_ATTACHMENTS = Reason(
+    "DGP-3033",
+    554,
+    "5.6.0",
+    "The message has more than {limit} attachments.",
+    "Het bericht heeft meer dan {limit} bijlagen.",
+    "The limit is max_attachments in the flow's interface profile.",
+)
+TYPE_NOT_ALLOWED = Reason(
+    "DGP-3034",
+    554,
+    "5.6.1",
+    "The media type {type} is not one of those of this flow (part {part}).",
+    "Het mediatype {type} hoort niet bij deze berichtstroom (deel {part}).",
+    "allowed_media_types of the flow.",
+)
+EXTENSION_NOT_ALLOWED = Reason(
+    "DGP-3035",
+    554,
+    "5.6.1",
+    "Files named .{extension} are not accepted (part {part}).",
+    "Bestanden met de extensie .{extension} worden niet aangenomen (deel {part}).",
+    "forbidden_extensions and allowed_extensions of the flow.",
+)
+FILE_NAME_INVALID = Reason(
+    "DGP-3036",
+    554,
+    "5.6.0",
+    "A file name is not acceptable: {cause} (part {part}).",
+    "Een bestandsnaam is niet aanvaardbaar: {cause} (deel {part}).",
+    "Causes: encoding (RFC 2231, RFC 2047), path (slash, backslash, colon, dots), control, length, ambiguous.",
+)
+DISPOSITION_INVALID = Reason(
+    "DGP-3037",
+    554,
+    "5.6.0",
+    "A Content-Disposition is not well-formed (part {part}).",
+    "Een Content-Disposition is niet welgevormd (deel {part}).",
+    "RFC 2183 section 2.",
+)
+PART_TOO_LARGE = Reason(
+    "DGP-3038",
+    552,
+    "5.3.4",
+    "A part is larger than {limit} octets after decoding (part {part}).",
+    "Een deel is na decoderen groter dan {limit} octetten (deel {part}).",
+    "The limit is max_part_octets in the flow's interface profile.",
+)
+TOO_MANY_HOPS = Reason(
+    "DGP-3039",
+    554,
+    "5.4.6",
+    "The message has more than {limit} Received headers.",
+    "Het bericht heeft meer dan {limit} Received-headers.",
+    "RFC 5321 section 6.3: it probably goes round in a loop. The limit is max_received of the flow.",
+)
+AUTOMATIC_MESSAGE = Reason(
+    "DGP-3040",
+    550,
+    "5.7.1",
+    "Automatic answers are not accepted (Auto-Submitted: {keyword}).",
+    "Automatische antwoorden worden niet aangenomen (Auto-Submitted: {keyword}).",
+    "RFC 3834: two automatic systems would answer each other. Accepted keywords are auto_submitted of the flow.",
+)
+REPORT_SUBMITTED = Reason(
+    "DGP-3041",
+    550,
+    "5.7.1",
+    "Delivery and disposition reports are not accepted from a party.",
+    "Ontvangst- en leesberichten worden niet aangenomen van een partij.",
+    "Receipts come from the gateway only; a party answers with a message of its own.",
 )
 
 # --- 4xxx: delivery, after acceptance --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Final
 
 REFERENCE_HEADER: Final = "X-Digipoort-Reference"
 DIGEST_HEADER: Final = "X-Digipoort-Digest"
-SIZE_HEADER: Final = "X-Digipoort-Size"
+MEASURES_HEADER: Final = "X-Digipoort-Measures"
 ENVELOPE_HEADER: Final = "X-Digipoort-Envelope"
 GATEWAY_HEADER_PREFIX: Final = "x-digipoort-"
 

@@ -162,7 +162,7 @@ def test_a_field_that_postfix_would_cut_is_refused(gateway: Gateway) -> None:
     head = HEAD.format(sender=trader.address, recipient=recipient)
     field = "X-Long: a\r\n" + (" " + "x" * 900 + "\r\n") * 70
     report = _refused(gateway, "TRADER", recipient, (head + field + "\r\nx\r\n").encode())
-    assert "DGP-3015" in report.text
+    assert "DGP-3022 (header=X-Long" in report.fields["diagnostic-code"]
 
 
 def test_forged_gateway_headers_do_not_pass(gateway: Gateway) -> None:

@@ -8,9 +8,11 @@ import string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digipoort_milter.addresses import normalised, parse_addresses
+from digipoort.interface.addresses import normalised, parse_addresses
+from digipoort.interface.fields import parse_fields, unfolded
+from digipoort.interface.measures import Meter, parse_measures
 from digipoort_milter.envelope import kept_parameters, parse_envelope
-from digipoort_milter.message import Meter, parse_fields, read_marks, unfolded
+from digipoort_milter.marks import read_marks
 from tests.milter_samples import chunks, fields
 
 NAMES = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=20)
@@ -33,7 +35,10 @@ def test_octets_are_those_of_the_message(header: list[tuple[str, bytes]], body: 
         text += name.encode() + b":" + value.replace(b"\n", b"\r\n") + b"\r\n"
     for piece in chunks(body, cuts):
         meter.add_body(piece)
-    assert meter.octets == len(text + b"\r\n" + body)
+    measures = meter.measures()
+    assert measures.octets == len(text + b"\r\n" + body)
+    assert (measures.header_octets, measures.fields) == (len(text), len(header))
+    assert parse_measures(measures.text().encode()) == measures
     assert meter.digest() == "sha256=" + hashlib.sha256(body).hexdigest()
 
 
@@ -86,7 +91,7 @@ def test_any_octets_can_be_an_address_list(value: bytes) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["X-Digipoort-Reference", "X-Digipoort-Digest", "X-Digipoort-Size"]),
+@given(st.lists(st.tuples(st.sampled_from(["X-Digipoort-Reference", "X-Digipoort-Digest", "X-Digipoort-Measures"]),
                           st.binary(max_size=40)), max_size=5))  # fmt: skip
 def test_any_marks_can_be_read(header: list[tuple[str, bytes]]) -> None:
     read_marks(fields(*header))

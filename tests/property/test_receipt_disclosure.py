@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digipoort_milter.message import HeaderField
+from digipoort.interface.fields import HeaderField
 from digipoort_milter.outcome import AddHeader, ChangeHeader, Outcome, ReplaceBody
 from digipoort_milter.receipt import ReceiptMessage
 from tests.milter_samples import (

@@ -6,22 +6,17 @@ import hashlib
 
 import pytest
 
+from digipoort.interface.fields import is_gateway_header, parse_fields, unfolded
+from digipoort.interface.measures import Measures, Meter
 from digipoort_milter.envelope import kept_parameters, parse_envelope
-from digipoort_milter.message import (
-    Meter,
-    is_gateway_header,
-    parse_fields,
-    read_digest,
-    read_marks,
-    read_reference,
-    unfolded,
-)
+from digipoort_milter.marks import Marks, read_digest, read_marks, read_reference
 from tests.milter_samples import DIGEST, REFERENCE, fields
 
+MEASURES = Measures(1234, 200, 5, 1, 76, bare=False, nul=True)
 GOOD_MARKS = (
     ("X-Digipoort-Reference", b" " + REFERENCE.encode()),
     ("X-Digipoort-Digest", b" " + DIGEST.encode()),
-    ("X-Digipoort-Size", b" 1234"),
+    ("X-Digipoort-Measures", b" " + MEASURES.text().encode()),
 )
 
 
@@ -32,11 +27,11 @@ def test_meter_counts_the_message_in_crlf_form() -> None:
     meter.add_field("Subject", b" x\n folded")
     meter.add_body(b"bo")
     meter.add_body(b"dy\r\n")
-    assert meter.octets == len(message)
+    assert meter.measures() == Measures(len(message), len(message) - 8, 2, 0, 10, bare=False, nul=False)
     assert meter.digest() == "sha256=" + hashlib.sha256(b"body\r\n").hexdigest()
 
 
-@pytest.mark.parametrize("name", ["X-Digipoort-Reference", "x-dIGIPOORT-new", "X-Digipoort-Size "])
+@pytest.mark.parametrize("name", ["X-Digipoort-Reference", "x-dIGIPOORT-new", "X-Digipoort-Measures "])
 def test_gateway_headers_in_any_spelling(name: str) -> None:
     assert is_gateway_header(name)
 
@@ -47,8 +42,7 @@ def test_other_headers_are_not_the_gateways() -> None:
 
 def test_marks() -> None:
     marks = read_marks(fields(*GOOD_MARKS, ("x-digipoort-envelope", b" ENVID=a\n RET=FULL")))
-    assert marks is not None
-    assert (marks.reference, marks.digest, marks.size, marks.envelope) == (REFERENCE, DIGEST, 1234, b"ENVID=a RET=FULL")
+    assert marks == Marks(REFERENCE, DIGEST, MEASURES, b"ENVID=a RET=FULL")
 
 
 @pytest.mark.parametrize("missing", range(3))
@@ -66,8 +60,9 @@ def test_repeated_mark(extra: tuple[str, bytes]) -> None:
     [
         ("X-Digipoort-Reference", b" DP-1"),
         ("X-Digipoort-Digest", b" md5=00"),
-        ("X-Digipoort-Size", b" -1"),
-        ("X-Digipoort-Size", b" 1" + b"0" * 30),
+        ("X-Digipoort-Measures", b" 1234"),
+        ("X-Digipoort-Measures", b" " + MEASURES.text().encode() + b"0"),
+        ("X-Digipoort-Measures", b" octets=" + b"1" * 30 + b" header=1 fields=1 received=0 line=1 bare=0 nul=0"),
         ("X-Digipoort-Reference", b"\xff"),
     ],
 )

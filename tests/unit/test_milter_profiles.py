@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from digipoort.profiles import InterfaceProfile, ProfilesInvalidError, parse_profiles
+from digipoort.interface.profile import InterfaceProfile, ProfilesInvalidError
+from digipoort.profiles import parse_profiles
 from digipoort_milter.profile_store import ProfileStore
 from tests.milter_samples import logger
 

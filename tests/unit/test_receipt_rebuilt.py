@@ -11,7 +11,7 @@ import Milter
 import pytest
 
 from digipoort_milter import receipt
-from digipoort_milter.message import HeaderField
+from digipoort.interface.fields import HeaderField
 from digipoort_milter.outcome import AddHeader, ChangeHeader, Outcome, ReplaceBody
 from tests.milter_samples import (
     CONTENT_TYPE,

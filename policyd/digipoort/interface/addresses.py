@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from digipoort.interface.lexical import comment_end
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,7 +25,6 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_COMMENT_STEP = re.compile(rb"(?:[^()\\]|\\.)*([()])", re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -79,7 +80,7 @@ def _tokens(value: bytes) -> list[_Token] | None:
     position = 0
     while position < len(value):
         if value[position] == ord("("):
-            end = _comment_end(value, position)
+            end = comment_end(value, position)
             if end is None:
                 return None
             position = end
@@ -91,17 +92,6 @@ def _tokens(value: bytes) -> list[_Token] | None:
             tokens.append(_Token(match.lastgroup, match[0]))
         position = match.end()
     return tokens
-
-
-def _comment_end(value: bytes, start: int) -> int | None:
-    depth, position = 1, start + 1
-    while depth:
-        match = _COMMENT_STEP.match(value, position)
-        if match is None:
-            return None
-        depth += 1 if match[1] == b"(" else -1
-        position = match.end()
-    return position
 
 
 def _elements(tokens: list[_Token]) -> Iterator[list[_Token]]:

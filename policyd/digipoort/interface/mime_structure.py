@@ -1,0 +1,255 @@
+"""The structural check of a message's MIME parts, while the body streams by (RFC 2045, RFC 2046).
+
+Memory is bounded by a chunk and one part's header; the cost is linear, because octets are only touched by bulk
+operations: `find` looks for lines that may be boundaries, and one expression tells which are, of those open then.
+
+Parts are numbered `1.2.1`: part 1 of part 2 of part 1; the message as a whole is part 0. A message in a message is part
+1 of the part that holds it. A boundary must fill its line, white space at the end aside: the prefix match that RFC 2046
+also allows would confuse boundaries of which one begins with the other, as common software writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from digipoort import reasons
+from digipoort.interface.fields import parse_fields
+from digipoort.interface.mime_fields import MESSAGE, PLAIN_TEXT, ContentType
+from digipoort.interface.part_contents import PartContents
+from digipoort.interface.part_header import MIME_FIELDS, PartHeader, judge_part_header
+from digipoort.reasons import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from digipoort.interface.fields import HeaderField
+    from digipoort.interface.profile import InterfaceProfile
+
+_CRLF: Final = b"\r\n"
+_BLANK_LINE: Final = _CRLF + _CRLF
+_DELIMITER_START: Final = _CRLF + b"--"
+# The longest boundary line is far shorter: a line of which more was seen is none.
+_MAX_HELD: Final = 4096
+_MAX_HEADER_FIELDS: Final = 10_000
+_MAX_FINDINGS: Final = 100
+_TOP: Final = "0"
+
+
+@dataclass(slots=True)
+class _Composite:
+    """A multipart or message part that is still open; a message has no boundary."""
+
+    number: str
+    content_type: ContentType
+    encoding: str
+    children: int = 0
+
+    @property
+    def boundary(self) -> bytes | None:
+        return self.content_type.boundary
+
+    def child(self) -> str:
+        self.children += 1
+        return str(self.children) if self.number == _TOP else f"{self.number}.{self.children}"
+
+
+class MimeScanner:
+    """Feeds on a message's MIME header fields and body, and finds what breaks the interface's MIME rules.
+
+    The findings are the same however the body is divided into chunks.
+    """
+
+    def __init__(self, fields: Sequence[HeaderField], profile: InterfaceProfile) -> None:
+        """Judge the message's own MIME header fields; the body follows."""
+        self._profile = profile
+        self._findings: list[Finding] = []
+        self._stack: list[_Composite] = []
+        self._delimiter: re.Pattern[bytes] | None = None
+        self._part = _TOP
+        self._parts = 0
+        self._attachments = 0
+        self._contents: PartContents | None = None
+        self._header: bytearray | None = None
+        self._header_octets = 0
+        self._header_ends_line = False
+        self._structured = True
+        # Every line is seen with the line end before it, so that all boundaries look alike, and contents end where
+        # their boundary's own line end begins. `_held` begins with one; the first stands for that of the blank line.
+        self._held = _CRLF
+        self._lead = len(_CRLF)
+        self._open([field for field in fields if field.name.lower() in MIME_FIELDS])
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next octets of the body."""
+        octets = self._held + chunk
+        cut = octets.rfind(_CRLF)
+        if len(octets) - max(cut, 0) > _MAX_HELD:
+            # An endless line is handed on in pieces; a CR at its end may be half of a CRLF.
+            cut = len(octets) - octets.endswith(b"\r")
+        if cut > 0:
+            self._scan(octets[:cut])
+            octets = octets[cut:]
+        self._held = octets
+
+    def finish(self) -> list[Finding]:
+        """Return the findings after the last octet, in the order of the message."""
+        self._scan(self._held)
+        if self._structured:
+            self._end_entity()
+            self._close_down_to(0)
+        if self._attachments > self._profile.max_attachments:
+            self._find(reasons.TOO_MANY_ATTACHMENTS, limit=str(self._profile.max_attachments))
+        return self._findings
+
+    # --- lines ---
+
+    def _scan(self, block: bytes) -> None:
+        """Scan octets that end at the end of a line, or within one that cannot be a boundary."""
+        position = 0
+        while position < len(block) and self._structured:
+            if self._header is None:
+                position = self._scan_body(block, position)
+            else:
+                position = self._scan_header(self._header, block, position)
+
+    def _scan_body(self, block: bytes, position: int) -> int:
+        delimiter = self._find_delimiter(block, position, len(block))
+        end = delimiter.start() if delimiter else len(block)
+        if self._contents is not None:
+            self._contents.feed(block[position + self._lead : end])
+        self._lead = 0
+        if delimiter is None:
+            return end
+        self._meet(delimiter)
+        return delimiter.end()
+
+    def _scan_header(self, header: bytearray, block: bytes, position: int) -> int:
+        if self._header_ends_line and block.startswith(_CRLF, position):
+            blank = position - len(_CRLF)  # the first half of the blank line came with the block before
+        else:
+            blank = block.find(_BLANK_LINE, position)
+        end = len(block) if blank < 0 else max(blank, position)
+        delimiter = self._find_delimiter(block, position, end)
+        if delimiter is not None:
+            self._collect(header, block[position : delimiter.start()])
+            self._meet(delimiter)
+            return delimiter.end()
+        self._collect(header, block[position:end])
+        if blank < 0:
+            return end
+        self._end_header(header)
+        return blank + len(_CRLF)
+
+    def _find_delimiter(self, block: bytes, start: int, end: int) -> re.Match[bytes] | None:
+        candidate = block.find(_DELIMITER_START, start, end) if self._delimiter else -1
+        return self._delimiter.search(block, candidate, end) if self._delimiter and candidate >= 0 else None
+
+    def _collect(self, header: bytearray, octets: bytes) -> None:
+        self._header_octets += len(octets)
+        self._header_ends_line = octets.endswith(_CRLF)
+        header += octets[: max(0, self._profile.max_header_octets - len(header))]
+
+    # --- structure ---
+
+    def _begin_header(self, number: str) -> None:
+        self._part, self._header, self._header_octets, self._header_ends_line = number, bytearray(), 0, False
+
+    def _end_header(self, header: bytearray) -> None:
+        self._header = None
+        if self._header_octets > self._profile.max_header_octets:
+            self._find(reasons.HEADER_TOO_LARGE, limit=str(self._profile.max_header_octets))
+        fields = parse_fields(bytes(header), _MAX_HEADER_FIELDS)
+        if not header.isascii():
+            names = [field.name for field in fields if not field.value.isascii()]
+            for name in names or ["-"]:
+                self._find(reasons.HEADER_NOT_ASCII, header=name)
+        self._open([field for field in fields if field.name.lower() in MIME_FIELDS])
+
+    def _open(self, fields: Sequence[HeaderField]) -> None:
+        """Begin the contents of the part whose MIME header fields these are."""
+        in_digest = bool(self._stack) and self._stack[-1].content_type.media_type == "multipart/digest"
+        # RFC 2046 section 5.1.5
+        header = judge_part_header(fields, self._part, MESSAGE if in_digest else PLAIN_TEXT, self._profile)
+        for finding in header.findings:
+            self._keep(finding)
+        self._attachments += header.is_attachment
+        self._lead = len(_CRLF)
+        self._contents = None
+        if header.content_type.is_composite:
+            self._open_composite(header)
+        else:
+            self._contents = PartContents(self._part, header.content_type, header.encoding, self._profile)
+
+    def _open_composite(self, header: PartHeader) -> None:
+        if len(self._stack) >= self._profile.max_depth:
+            self._find(reasons.TOO_DEEP, limit=str(self._profile.max_depth))
+            return
+        composite = _Composite(self._part, header.content_type, header.encoding)
+        self._stack.append(composite)
+        self._expect_boundaries()
+        if composite.content_type.is_message:
+            self._begin_header(composite.child())
+        else:
+            self._open_margin(composite)
+
+    def _open_margin(self, composite: _Composite) -> None:
+        """Begin what stands before the first boundary of a multipart, or after the last."""
+        self._part = composite.number
+        self._contents = PartContents(composite.number, composite.content_type, composite.encoding, self._profile)
+
+    def _meet(self, delimiter: re.Match[bytes]) -> None:
+        """At a boundary line, end what is open inside its multipart, and begin the next part or end the multipart."""
+        self._end_entity()
+        owner = max(index for index, composite in enumerate(self._stack) if composite.boundary == delimiter["boundary"])
+        self._close_down_to(owner + 1)
+        composite = self._stack[owner]
+        if delimiter["close"]:
+            self._stack.pop()
+            if composite.children == 0:
+                self._find(reasons.BOUNDARY_NOT_CLOSED, part=composite.number)
+            self._lead = 0
+            self._open_margin(composite)
+        else:
+            self._parts += 1
+            if self._parts > self._profile.max_parts:
+                self._find(reasons.TOO_MANY_PARTS, limit=str(self._profile.max_parts))
+                self._structured = False
+                return
+            self._begin_header(composite.child())
+        self._expect_boundaries()
+
+    def _end_entity(self) -> None:
+        # The end of one header may begin another: that of a message in a message.
+        for _ in range(self._profile.max_depth + 1):
+            if self._header is None:
+                break
+            self._end_header(self._header)
+        self._header = None
+        if self._contents is not None:
+            for finding in self._contents.finish():
+                self._keep(finding)
+        self._contents = None
+
+    def _close_down_to(self, depth: int) -> None:
+        for composite in reversed(self._stack[depth:]):
+            if composite.boundary is not None:
+                self._find(reasons.BOUNDARY_NOT_CLOSED, part=composite.number)
+        del self._stack[depth:]
+
+    def _expect_boundaries(self) -> None:
+        boundaries = {composite.boundary for composite in self._stack if composite.boundary is not None}
+        # The closing line of boundary X is also the opening line of a boundary `X--`; the longest is tried first.
+        choices = b"|".join(re.escape(boundary) for boundary in sorted(boundaries, key=len, reverse=True))
+        pattern = rb"\r\n--(?P<boundary>" + choices + rb")(?P<close>--)?[ \t]{0,100}(?=\r\n|\Z)"
+        self._delimiter = re.compile(pattern) if boundaries else None
+
+    # --- findings ---
+
+    def _find(self, reason: reasons.Reason, **parameters: str) -> None:
+        self._keep(Finding(reason, parameters))
+
+    def _keep(self, finding: Finding) -> None:
+        if len(self._findings) < _MAX_FINDINGS and finding not in self._findings:
+            self._findings.append(finding)
