@@ -1,7 +1,7 @@
 """The structural check of a message's MIME parts, while the body streams by (RFC 2045, RFC 2046).
 
 Memory is bounded by a chunk and one part's header; the cost is linear, because octets are only touched by bulk
-operations: `find` looks for lines that may be boundaries, and one expression tells which are, of those open then.
+operations: `find` looks for lines that may be boundaries, and only those are compared with the boundaries open then.
 
 Parts are numbered `1.2.1`: part 1 of part 2 of part 1; the message as a whole is part 0. A message in a message is part
 1 of the part that holds it. A boundary must fill its line, white space at the end aside: the prefix match that RFC 2046
@@ -10,9 +10,8 @@ also allows would confuse boundaries of which one begins with the other, as comm
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from digipoort import reasons
 from digipoort.interface.fields import parse_fields
@@ -30,11 +29,22 @@ if TYPE_CHECKING:
 _CRLF: Final = b"\r\n"
 _BLANK_LINE: Final = _CRLF + _CRLF
 _DELIMITER_START: Final = _CRLF + b"--"
-# The longest boundary line is far shorter: a line of which more was seen is none.
+# A boundary of 70 octets (RFC 2046 section 5.1.1), four dashes, the line end before it, and some white space after it.
+_MAX_DELIMITER: Final = 176
+# A line of which more was seen is no boundary line.
 _MAX_HELD: Final = 4096
 _MAX_HEADER_FIELDS: Final = 10_000
 _MAX_FINDINGS: Final = 100
 _TOP: Final = "0"
+
+
+class _Delimiter(NamedTuple):
+    """A boundary line, from the line end before it up to its own."""
+
+    start: int
+    end: int
+    boundary: bytes
+    closes: bool
 
 
 @dataclass(slots=True)
@@ -66,7 +76,7 @@ class MimeScanner:
         self._profile = profile
         self._findings: list[Finding] = []
         self._stack: list[_Composite] = []
-        self._delimiter: re.Pattern[bytes] | None = None
+        self._boundaries: frozenset[bytes] = frozenset()
         self._part = _TOP
         self._parts = 0
         self._attachments = 0
@@ -116,14 +126,14 @@ class MimeScanner:
 
     def _scan_body(self, block: bytes, position: int) -> int:
         delimiter = self._find_delimiter(block, position, len(block))
-        end = delimiter.start() if delimiter else len(block)
+        end = delimiter.start if delimiter else len(block)
         if self._contents is not None:
             self._contents.feed(block[position + self._lead : end])
         self._lead = 0
         if delimiter is None:
             return end
         self._meet(delimiter)
-        return delimiter.end()
+        return delimiter.end
 
     def _scan_header(self, header: bytearray, block: bytes, position: int) -> int:
         if self._header_ends_line and block.startswith(_CRLF, position):
@@ -133,18 +143,30 @@ class MimeScanner:
         end = len(block) if blank < 0 else max(blank, position)
         delimiter = self._find_delimiter(block, position, end)
         if delimiter is not None:
-            self._collect(header, block[position : delimiter.start()])
+            self._collect(header, block[position : delimiter.start])
             self._meet(delimiter)
-            return delimiter.end()
+            return delimiter.end
         self._collect(header, block[position:end])
         if blank < 0:
             return end
         self._end_header(header)
         return blank + len(_CRLF)
 
-    def _find_delimiter(self, block: bytes, start: int, end: int) -> re.Match[bytes] | None:
-        candidate = block.find(_DELIMITER_START, start, end) if self._delimiter else -1
-        return self._delimiter.search(block, candidate, end) if self._delimiter and candidate >= 0 else None
+    def _find_delimiter(self, block: bytes, start: int, end: int) -> _Delimiter | None:
+        position = block.find(_DELIMITER_START, start, end) if self._boundaries else -1
+        while position >= 0:
+            begin = position + len(_DELIMITER_START)
+            line_end = block.find(_CRLF, begin, end)
+            line_end = end if line_end < 0 else line_end
+            if line_end - position <= _MAX_DELIMITER:
+                line = block[begin:line_end].rstrip(b" \t")
+                # The closing line of boundary X is also the opening line of a boundary `X--`, which goes first.
+                if line in self._boundaries:
+                    return _Delimiter(position, line_end, line, closes=False)
+                if line.endswith(b"--") and line[:-2] in self._boundaries:
+                    return _Delimiter(position, line_end, line[:-2], closes=True)
+            position = block.find(_DELIMITER_START, line_end, end)
+        return None
 
     def _collect(self, header: bytearray, octets: bytes) -> None:
         self._header_octets += len(octets)
@@ -199,13 +221,13 @@ class MimeScanner:
         self._part = composite.number
         self._contents = PartContents(composite.number, composite.content_type, composite.encoding, self._profile)
 
-    def _meet(self, delimiter: re.Match[bytes]) -> None:
+    def _meet(self, delimiter: _Delimiter) -> None:
         """At a boundary line, end what is open inside its multipart, and begin the next part or end the multipart."""
         self._end_entity()
-        owner = max(index for index, composite in enumerate(self._stack) if composite.boundary == delimiter["boundary"])
+        owner = max(index for index, composite in enumerate(self._stack) if composite.boundary == delimiter.boundary)
         self._close_down_to(owner + 1)
         composite = self._stack[owner]
-        if delimiter["close"]:
+        if delimiter.closes:
             self._stack.pop()
             if composite.children == 0:
                 self._find(reasons.BOUNDARY_NOT_CLOSED, part=composite.number)
@@ -239,11 +261,7 @@ class MimeScanner:
         del self._stack[depth:]
 
     def _expect_boundaries(self) -> None:
-        boundaries = {composite.boundary for composite in self._stack if composite.boundary is not None}
-        # The closing line of boundary X is also the opening line of a boundary `X--`; the longest is tried first.
-        choices = b"|".join(re.escape(boundary) for boundary in sorted(boundaries, key=len, reverse=True))
-        pattern = rb"\r\n--(?P<boundary>" + choices + rb")(?P<close>--)?[ \t]{0,100}(?=\r\n|\Z)"
-        self._delimiter = re.compile(pattern) if boundaries else None
+        self._boundaries = frozenset(composite.boundary for composite in self._stack if composite.boundary is not None)
 
     # --- findings ---
 
