@@ -298,8 +298,10 @@ def test_octets_above_127_only_where_declared(
 
 
 def test_findings_are_bounded() -> None:
-    body = lines(*[b"--b", b"Content-Type: nonsense", b""] * 300, b"--b--")
-    assert len(scan(body, MIXED, max_parts=1000)) == 100
+    body = lines(*[b"--b", b"Content-Type: nonsense", b""] * 300, b"--b", b"", b"\xff", b"--b--")
+    found = scan(body, MIXED, max_parts=1000)
+    assert found[:10] == [f"DGP-3007 part={part}" for part in range(1, 11)]
+    assert found[10:] == ["DGP-3026 part=301"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from digipoort import reasons
 from digipoort.interface.addresses import parse_addresses
+from digipoort.interface.collector import Collector
 from digipoort.interface.fields import field_octets
 from digipoort.interface.header_values import auto_submitted_keyword, is_date_time, is_message_id
 from digipoort.reasons import Finding
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from digipoort.interface.measures import Measures
     from digipoort.interface.profile import InterfaceProfile
-    from digipoort.reasons import Reason
 
 # Their values are judged when the header is complete; of all others only what is found in passing is kept.
 _KEPT: Final = frozenset({"from", "sender", "to", "cc", "date", "message-id", "auto-submitted"})
@@ -33,7 +33,6 @@ _RECEIPT_REQUESTS: Final = frozenset(
 )
 _MAILBOX_LINE: Final = "x-mailbox-line"
 _RESENT: Final = "resent-"
-_MAX_FINDINGS: Final = 100
 _MAX_NAME: Final = 60
 
 
@@ -48,7 +47,7 @@ class HeaderRules:
         self._counts: dict[str, int] = {}
         self._values: dict[str, list[bytes]] = {}
         self._octets = 0
-        self._passing: list[Finding] = []
+        self._passing = Collector()
 
     def add(self, name: str, value: bytes) -> None:
         """Take the next field; what lies beyond the profile's header limit is not looked at."""
@@ -61,22 +60,24 @@ class HeaderRules:
         if key in _KEPT:
             self._values.setdefault(key, []).append(value)
         if octets > self._profile.max_field_octets:
-            self._find(reasons.FIELD_TOO_LARGE, header=name[:_MAX_NAME], limit=str(self._profile.max_field_octets))
+            self._passing.find(
+                reasons.FIELD_TOO_LARGE, header=name[:_MAX_NAME], limit=str(self._profile.max_field_octets)
+            )
         if not value.isascii():
-            self._find(reasons.HEADER_NOT_ASCII, header=name[:_MAX_NAME])
+            self._passing.find(reasons.HEADER_NOT_ASCII, header=name[:_MAX_NAME])
         if key in _RECEIPT_REQUESTS:
-            self._find(reasons.RECEIPT_REQUESTED, header=name)
+            self._passing.find(reasons.RECEIPT_REQUESTED, header=name)
         elif key.startswith(_RESENT):
-            self._find(reasons.RESENT_PRESENT, header=name[:_MAX_NAME])
+            self._passing.find(reasons.RESENT_PRESENT, header=name[:_MAX_NAME])
         elif key == "bcc":
-            self._find(reasons.BCC_PRESENT)
+            self._passing.find(reasons.BCC_PRESENT)
         elif key == _MAILBOX_LINE:
-            self._find(reasons.MAILBOX_LINE)
+            self._passing.find(reasons.MAILBOX_LINE)
 
     def findings(self, measures: Measures) -> list[Finding]:
         """Return what is wrong, after the last field; `measures` are those of the message as it came in."""
         judged = [*self._counted(), *self._addressed(), *self._valued()] if self._complete() else []
-        return [*judged, *self._passing, *self._sized(measures)]
+        return [*judged, *self._passing.findings, *self._sized(measures)]
 
     def _complete(self) -> bool:
         # Of a header that is too large nothing can be said to be absent.
@@ -117,7 +118,3 @@ class HeaderRules:
             yield Finding(reasons.TOO_MANY_FIELDS, {"limit": str(profile.max_header_fields)})
         if measures.received > profile.max_received:
             yield Finding(reasons.TOO_MANY_HOPS, {"limit": str(profile.max_received)})
-
-    def _find(self, reason: Reason, **parameters: str) -> None:
-        if len(self._passing) < _MAX_FINDINGS:
-            self._passing.append(Finding(reason, parameters))

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from digipoort import reasons
+from digipoort.interface.collector import Collector
 from digipoort.interface.fields import parse_fields
 from digipoort.interface.mime_fields import MESSAGE, PLAIN_TEXT, ContentType
 from digipoort.interface.part_contents import PartContents
 from digipoort.interface.part_header import MIME_FIELDS, PartHeader, judge_part_header
-from digipoort.reasons import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from digipoort.interface.fields import HeaderField
     from digipoort.interface.profile import InterfaceProfile
+    from digipoort.reasons import Finding
 
 _CRLF: Final = b"\r\n"
 _BLANK_LINE: Final = _CRLF + _CRLF
@@ -34,7 +35,6 @@ _MAX_DELIMITER: Final = 176
 # A line of which more was seen is no boundary line.
 _MAX_HELD: Final = 4096
 _MAX_HEADER_FIELDS: Final = 10_000
-_MAX_FINDINGS: Final = 100
 _TOP: Final = "0"
 
 
@@ -74,7 +74,7 @@ class MimeScanner:
     def __init__(self, fields: Sequence[HeaderField], profile: InterfaceProfile) -> None:
         """Judge the message's own MIME header fields; the body follows."""
         self._profile = profile
-        self._findings: list[Finding] = []
+        self._found = Collector()
         self._stack: list[_Composite] = []
         self._boundaries: frozenset[bytes] = frozenset()
         self._part = _TOP
@@ -110,8 +110,8 @@ class MimeScanner:
             self._end_entity()
             self._close_down_to(0)
         if self._attachments > self._profile.max_attachments:
-            self._find(reasons.TOO_MANY_ATTACHMENTS, limit=str(self._profile.max_attachments))
-        return self._findings
+            self._found.find(reasons.TOO_MANY_ATTACHMENTS, limit=str(self._profile.max_attachments))
+        return self._found.findings
 
     # --- lines ---
 
@@ -181,12 +181,12 @@ class MimeScanner:
     def _end_header(self, header: bytearray) -> None:
         self._header = None
         if self._header_octets > self._profile.max_header_octets:
-            self._find(reasons.HEADER_TOO_LARGE, limit=str(self._profile.max_header_octets))
+            self._found.find(reasons.HEADER_TOO_LARGE, limit=str(self._profile.max_header_octets))
         fields = parse_fields(bytes(header), _MAX_HEADER_FIELDS)
         if not header.isascii():
             names = [field.name for field in fields if not field.value.isascii()]
             for name in names or ["-"]:
-                self._find(reasons.HEADER_NOT_ASCII, header=name)
+                self._found.find(reasons.HEADER_NOT_ASCII, header=name)
         self._open([field for field in fields if field.name.lower() in MIME_FIELDS])
 
     def _open(self, fields: Sequence[HeaderField]) -> None:
@@ -195,7 +195,7 @@ class MimeScanner:
         # RFC 2046 section 5.1.5
         header = judge_part_header(fields, self._part, MESSAGE if in_digest else PLAIN_TEXT, self._profile)
         for finding in header.findings:
-            self._keep(finding)
+            self._found.add(finding)
         self._attachments += header.is_attachment
         self._lead = len(_CRLF)
         self._contents = None
@@ -206,7 +206,7 @@ class MimeScanner:
 
     def _open_composite(self, header: PartHeader) -> None:
         if len(self._stack) >= self._profile.max_depth:
-            self._find(reasons.TOO_DEEP, limit=str(self._profile.max_depth))
+            self._found.find(reasons.TOO_DEEP, limit=str(self._profile.max_depth))
             return
         composite = _Composite(self._part, header.content_type, header.encoding)
         self._stack.append(composite)
@@ -230,13 +230,13 @@ class MimeScanner:
         if delimiter.closes:
             self._stack.pop()
             if composite.children == 0:
-                self._find(reasons.BOUNDARY_NOT_CLOSED, part=composite.number)
+                self._found.find(reasons.BOUNDARY_NOT_CLOSED, part=composite.number)
             self._lead = 0
             self._open_margin(composite)
         else:
             self._parts += 1
             if self._parts > self._profile.max_parts:
-                self._find(reasons.TOO_MANY_PARTS, limit=str(self._profile.max_parts))
+                self._found.find(reasons.TOO_MANY_PARTS, limit=str(self._profile.max_parts))
                 self._structured = False
                 return
             self._begin_header(composite.child())
@@ -251,23 +251,14 @@ class MimeScanner:
         self._header = None
         if self._contents is not None:
             for finding in self._contents.finish():
-                self._keep(finding)
+                self._found.add(finding)
         self._contents = None
 
     def _close_down_to(self, depth: int) -> None:
         for composite in reversed(self._stack[depth:]):
             if composite.boundary is not None:
-                self._find(reasons.BOUNDARY_NOT_CLOSED, part=composite.number)
+                self._found.find(reasons.BOUNDARY_NOT_CLOSED, part=composite.number)
         del self._stack[depth:]
 
     def _expect_boundaries(self) -> None:
         self._boundaries = frozenset(composite.boundary for composite in self._stack if composite.boundary is not None)
-
-    # --- findings ---
-
-    def _find(self, reason: reasons.Reason, **parameters: str) -> None:
-        self._keep(Finding(reason, parameters))
-
-    def _keep(self, finding: Finding) -> None:
-        if len(self._findings) < _MAX_FINDINGS and finding not in self._findings:
-            self._findings.append(finding)
