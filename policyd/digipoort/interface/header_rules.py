@@ -59,16 +59,15 @@ class HeaderRules:
         self._counts[key] = self._counts.get(key, 0) + 1
         if key in _KEPT:
             self._values.setdefault(key, []).append(value)
-        if octets > self._profile.max_field_octets:
-            self._passing.find(
-                reasons.FIELD_TOO_LARGE, header=name[:_MAX_NAME], limit=str(self._profile.max_field_octets)
-            )
+        shown, limit = name[:_MAX_NAME], self._profile.max_field_octets
+        if octets > limit:
+            self._passing.find(reasons.FIELD_TOO_LARGE, header=shown, limit=str(limit))
         if not value.isascii():
-            self._passing.find(reasons.HEADER_NOT_ASCII, header=name[:_MAX_NAME])
+            self._passing.find(reasons.HEADER_NOT_ASCII, header=shown)
         if key in _RECEIPT_REQUESTS:
             self._passing.find(reasons.RECEIPT_REQUESTED, header=name)
         elif key.startswith(_RESENT):
-            self._passing.find(reasons.RESENT_PRESENT, header=name[:_MAX_NAME])
+            self._passing.find(reasons.RESENT_PRESENT, header=shown)
         elif key == "bcc":
             self._passing.find(reasons.BCC_PRESENT)
         elif key == _MAILBOX_LINE:
