@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import Milter
 
+from digipoort.interface.addresses import parse_addresses
 from digipoort.interface.fields import HeaderField, field_octets
 from digipoort.references import REFERENCE_HEADER
 from digipoort_milter.outcome import Outcome, ReplaceBody, removals, sole_header
+from digipoort_milter.profile_store import ProfileStore
 from digipoort_milter.report_reader import NotUnderstoodError, find_reference, parse_date, read_report
 from digipoort_milter.report_writer import write_minimal, write_report
 from digipoort_milter.session import Session
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from digipoort.profiles import Profiles
     from digipoort.settings import MilterSettings
     from digipoort_milter.outcome import Change
     from digipoort_milter.report_reader import Report
@@ -56,10 +59,11 @@ _KEPT_FIELDS: Final = frozenset(
 class ReceiptMessage:
     """One notification on its way to a submitter."""
 
-    def __init__(self, settings: MilterSettings, log: FilteringBoundLogger) -> None:
-        """Start collecting it."""
+    def __init__(self, settings: MilterSettings, profiles: Profiles | None, log: FilteringBoundLogger) -> None:
+        """Start collecting it; without `profiles` the receipt does not name the flow."""
         self._started = time.perf_counter()
         self._settings = settings
+        self._profiles = profiles
         self._log = log
         self._fields: list[HeaderField] = []
         self._header_octets = 0
@@ -104,7 +108,17 @@ class ReceiptMessage:
         self.reference = report.reference
         dates = self._values("date")
         written = parse_date(dates[0].strip()) if dates else None
-        return write_report(report, self._settings.gateway_name, written, f"receipt-{secrets.token_hex(16)}")
+        boundary = f"receipt-{secrets.token_hex(16)}"
+        return write_report(report, self._settings.gateway_name, self._flow_code(report), written, boundary)
+
+    def _flow_code(self, report: Report) -> str | None:
+        """Return the message's flow; its submitter is whom the notification is for."""
+        submitters = [mailbox for value in self._values("to") for mailbox in parse_addresses(value).mailboxes]
+        if self._profiles is None or len(submitters) != 1:
+            return None
+        recipients = tuple(recipient.address.lower() for recipient in report.recipients)
+        flow = self._profiles.flow_for(recipients, submitters[0])
+        return flow.code if flow else None
 
     def _minimal(self, body: bytes, error: Exception, queue_id: str | None) -> Receipt:
         verdict = error.verdict if isinstance(error, NotUnderstoodError) else None
@@ -168,8 +182,9 @@ class ReceiptSession(Session[ReceiptMessage]):
 
 def session_factory(settings: MilterSettings, log: FilteringBoundLogger) -> Callable[[], ReceiptSession]:
     """Return what makes the session of a new connection."""
+    store = ProfileStore(settings.profiles_file, log)
 
     def begin(sender: bytes, _parameters: tuple[bytes, ...]) -> ReceiptMessage | None:
-        return None if sender.strip(b" <>") else ReceiptMessage(settings, log)
+        return None if sender.strip(b" <>") else ReceiptMessage(settings, store.current(), log)
 
     return lambda: ReceiptSession(begin, log)

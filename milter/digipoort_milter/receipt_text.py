@@ -24,6 +24,7 @@ class _Words:
     advice: Mapping[str, str]
     other_advice: str
     reference: str
+    flow: str
     envelope_id: str
     digest: str
     arrival: str
@@ -56,6 +57,7 @@ _DUTCH: Final = _Words(
     },
     other_advice="Neem contact op met de beheerder en noem het kenmerk.",
     reference="Kenmerk",
+    flow="Berichtstroom",
     envelope_id="Uw kenmerk (ENVID)",
     digest="SHA-256 van de inhoud",
     arrival="Aangeleverd",
@@ -88,6 +90,7 @@ _ENGLISH: Final = _Words(
     },
     other_advice="Contact the administrator and mention the reference.",
     reference="Reference",
+    flow="Message flow",
     envelope_id="Your reference (ENVID)",
     digest="SHA-256 of the contents",
     arrival="Submitted",
@@ -109,14 +112,15 @@ _SUBJECTS: Final = {
 _CLASS_POSITION: Final = len("DGP-")
 
 
-def subject(verdict: Verdict | None, reference: str | None) -> str:
-    """Return a receipt's subject, ASCII."""
-    return f"{_SUBJECTS[verdict]}: {reference}" if reference else _SUBJECTS[verdict]
+def subject(verdict: Verdict | None, flow: str | None, reference: str | None) -> str:
+    """Return a receipt's subject, ASCII: verdict, then flow and reference as far as they are known."""
+    known = " ".join(filter(None, (flow, reference)))
+    return f"{_SUBJECTS[verdict]}: {known}" if known else _SUBJECTS[verdict]
 
 
-def report_text(report: Report, written: datetime | None) -> str:
+def report_text(report: Report, flow: str | None, written: datetime | None) -> str:
     """Return the text of a receipt, lines ended by LF; `written` is when Postfix wrote the notification."""
-    return "\n\n".join("\n".join(_section(words, report, written)) for words in _LANGUAGES) + "\n"
+    return "\n\n".join("\n".join(_section(words, report, flow, written)) for words in _LANGUAGES) + "\n"
 
 
 def minimal_text(verdict: Verdict | None, reference: str | None) -> str:
@@ -128,10 +132,11 @@ def minimal_text(verdict: Verdict | None, reference: str | None) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _section(words: _Words, report: Report, written: datetime | None) -> Iterator[str]:
+def _section(words: _Words, report: Report, flow: str | None, written: datetime | None) -> Iterator[str]:
     yield words.titles[report.verdict]
     yield ""
     yield from _labelled(words.reference, report.reference)
+    yield from _labelled(words.flow, flow)
     yield from _labelled(words.envelope_id, report.envelope_id)
     if report.digest:
         # On a line of its own the digest is not broken by quoted-printable, so that it can be searched for.

@@ -36,13 +36,21 @@ class Receipt:
     body: bytes
 
 
-def write_report(report: Report, gateway_name: str, written: datetime | None, boundary: str) -> Receipt:
-    """Return the full receipt; `boundary` must not be foreseeable, because the submitter's own message is enclosed."""
+def write_report(
+    report: Report, gateway_name: str, flow: str | None, written: datetime | None, boundary: str
+) -> Receipt:
+    """Return the full receipt; `flow` is the flow's code.
+
+    `boundary` must not be foreseeable, because the submitter's own message is enclosed.
+    """
     eight_bit = not (report.returned.header.isascii() and (report.returned.body or b"").isascii())
     encoding = "8bit" if eight_bit else "7bit"
     parts = [
         _part(
-            "Notification", _TEXT_TYPE, "quoted-printable", _quoted_printable(receipt_text.report_text(report, written))
+            "Notification",
+            _TEXT_TYPE,
+            "quoted-printable",
+            _quoted_printable(receipt_text.report_text(report, flow, written)),
         ),
         _part("Delivery report", "message/delivery-status", "7bit", _delivery_status(report, gateway_name)),
         _part("Message as submitted", report.returned.media_type, encoding, _returned(report)),
@@ -50,13 +58,13 @@ def write_report(report: Report, gateway_name: str, written: datetime | None, bo
     line = b"--" + boundary.encode("ascii")
     body = b"".join(line + b"\r\n" + part + b"\r\n" for part in parts) + line + b"--\r\n"
     content_type = f'multipart/report; report-type=delivery-status; boundary="{boundary}"'
-    return Receipt(receipt_text.subject(report.verdict, report.reference), content_type, encoding, body)
+    return Receipt(receipt_text.subject(report.verdict, flow, report.reference), content_type, encoding, body)
 
 
 def write_minimal(verdict: Verdict | None, reference: str | None) -> Receipt:
     """Return a receipt that cannot disclose anything: the verdict, if known, and the reference."""
     body = _quoted_printable(receipt_text.minimal_text(verdict, reference))
-    return Receipt(receipt_text.subject(verdict, reference), _TEXT_TYPE, "quoted-printable", body)
+    return Receipt(receipt_text.subject(verdict, None, reference), _TEXT_TYPE, "quoted-printable", body)
 
 
 def _part(description: str, content_type: str, encoding: str, content: bytes) -> bytes:

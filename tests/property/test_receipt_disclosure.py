@@ -79,7 +79,7 @@ SAMPLES = st.builds(
 
 
 def rebuild(body: bytes, fields: Sequence[HeaderField] = MAIN_FIELDS, cuts: Sequence[int] = ()) -> Outcome:
-    message = ReceiptMessage(milter_settings(), logger())
+    message = ReceiptMessage(milter_settings(), None, logger())
     for name, value in fields:
         message.header(name, value)
     for piece in chunks(body, cuts):

@@ -10,8 +10,10 @@ from email.parser import BytesParser
 import Milter
 import pytest
 
-from digipoort_milter import receipt
 from digipoort.interface.fields import HeaderField
+from digipoort.interface.profile import InterfaceProfile
+from digipoort.profiles import FlowProfile, Profiles
+from digipoort_milter import receipt
 from digipoort_milter.outcome import AddHeader, ChangeHeader, Outcome, ReplaceBody
 from tests.milter_samples import (
     CONTENT_TYPE,
@@ -34,8 +36,8 @@ from tests.milter_samples import (
 )
 
 
-def rebuild(body: bytes, fields: tuple[HeaderField, ...] = MAIN_FIELDS) -> Outcome:
-    message = receipt.ReceiptMessage(settings(), logger())
+def rebuild(body: bytes, fields: tuple[HeaderField, ...] = MAIN_FIELDS, profiles: Profiles | None = None) -> Outcome:
+    message = receipt.ReceiptMessage(settings(), profiles, logger())
     for name, value in fields:
         message.header(name, value)
     message.body(body)
@@ -376,3 +378,18 @@ def test_a_header_beyond_bounds_and_a_failing_last_resort_wait(monkeypatch: pyte
     made.envfrom_bytes(b"")
     assert feed(made, b"nothing") == Milter.TEMPFAIL
     assert context.body == b""
+
+
+def test_subject_and_text_name_the_flow() -> None:
+    flow = FlowProfile("AGS", 1000, InterfaceProfile())
+    profiles = Profiles({"ags@logical.example": flow}, {"AGS": flow})
+    message = parsed(rebuild(notification(RELAYED), profiles=profiles))
+    assert message["Subject"] == f"Positieve ontvangstbevestiging / accepted: AGS {REFERENCE}"
+    assert "Berichtstroom: AGS" in text_of(message).splitlines()
+    assert "Message flow: AGS" in text_of(message).splitlines()
+
+
+def test_without_a_known_flow_the_subject_ends_in_the_reference() -> None:
+    message = parsed(rebuild(notification(RELAYED), profiles=Profiles({}, {})))
+    assert message["Subject"] == f"Positieve ontvangstbevestiging / accepted: {REFERENCE}"
+    assert "Berichtstroom" not in text_of(message)
