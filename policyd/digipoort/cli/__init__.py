@@ -1,14 +1,15 @@
 """`digipoort`, the admin's program: the directory, the maps and the settings. `main` is its entry point.
 
-Exit codes: 0 done; 1 refused (a change, a message that `check` judges, contents that cannot be published); 2 wrong
-usage; 75 (EX_TEMPFAIL) try again later, the directory is down or busy; 78 (EX_CONFIG) the settings cannot be used.
+Exit codes: 0 done; 1 refused (a change, a message that `check` or `lint` judges, contents that cannot be published);
+2 wrong usage; 75 (EX_TEMPFAIL) try again later, the directory is down or busy; 78 (EX_CONFIG) the settings cannot be
+used.
 """
 
 from __future__ import annotations
 
 import click
 
-from digipoort.cli import addresses, check, connections, credentials, directory, maps, parties, settings
+from digipoort.cli import addresses, check, connections, credentials, directory, lint, maps, parties, settings
 from digipoort.cli.failures import Program
 
 
@@ -27,6 +28,7 @@ for _command in (
     connections.connection,
     credentials.credential,
     check.check,
+    lint.lint,
     maps.maps,
     settings.settings,
 ):

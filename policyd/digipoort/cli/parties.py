@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -11,7 +11,8 @@ from digipoort.cli import frame
 from digipoort.cli.listing import object_group
 from digipoort.directory import store
 from digipoort.directory.objects import DEFAULT_SIZE_LIMIT, Flow, Party
-from digipoort.profiles import MAX_SIZE_LIMIT, ProfilesInvalidError, parse_interface
+from digipoort.interface.profile import ProfilesInvalidError, parse_interface
+from digipoort.profiles import MAX_SIZE_LIMIT
 
 party = object_group("party", "Organisations: private parties and government agencies.")
 flow = object_group("flow", "Message flows, each of one government party.")
@@ -49,9 +50,14 @@ def _set_party_active(code: str, *, active: bool) -> None:
 
 
 def _interface(_context: click.Context, _parameter: click.Parameter, value: str) -> dict[str, Any]:
+    return _parsed_interface(value)
+
+
+def _parsed_interface(text: str | bytes) -> dict[str, Any]:
+    """Return an interface that the milter can read; raises click.BadParameter, which says what is wrong."""
     try:
-        interface = json.loads(value)
-    except ValueError as error:
+        interface = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"not JSON: {error}") from error
     try:
         parse_interface(interface, "CODE")
@@ -89,3 +95,14 @@ def limit_flow(code: str, octets: int) -> None:
     with frame.changing() as change:
         store.set_size_limit(change, code, octets)
     click.echo(f"flow {code} is limited to {octets} octets; hosts learn it by digipoort maps publish")
+
+
+@flow.command("interface")
+@click.argument("code")
+@click.argument("file", type=click.File("rb"))
+def change_interface(code: str, file: BinaryIO) -> None:
+    """Make the JSON object in FILE (- is standard input) all that differs from the default profile in the flow CODE."""
+    interface = _parsed_interface(file.read())
+    with frame.changing() as change:
+        store.set_interface(change, code, interface)
+    click.echo(f"flow {code} has another interface; hosts learn it by digipoort maps publish")

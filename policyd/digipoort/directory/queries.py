@@ -190,6 +190,7 @@ SET_CREDENTIAL_HASH: Final[LiteralString] = (
     "UPDATE credential SET password_hash = %(password_hash)s WHERE login = %(login)s"
 )
 SET_SIZE_LIMIT: Final[LiteralString] = "UPDATE flow SET size_limit = %(size_limit)s WHERE code = %(flow)s"
+SET_INTERFACE: Final[LiteralString] = "UPDATE flow SET interface = %(interface)s WHERE code = %(flow)s"
 # Only the period that holds the day or goes on after it is cut off; what ended before it stays as it was.
 END_CONNECTION: Final[LiteralString] = """
 UPDATE connection SET valid_until = %(last)s

@@ -40,7 +40,8 @@ from digipoort.directory.objects import (
     Party,
     parse_remote,
 )
-from digipoort.profiles import MAX_SIZE_LIMIT, ProfilesInvalidError, parse_interface
+from digipoort.interface.profile import ProfilesInvalidError, parse_interface
+from digipoort.profiles import MAX_SIZE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -137,6 +137,12 @@ def set_size_limit(connection: Connection[TupleRow], flow: str, size_limit: int)
     _update(connection, queries.SET_SIZE_LIMIT, values, f"There is no flow {flow}.")
 
 
+def set_interface(connection: Connection[TupleRow], flow: str, interface: Mapping[str, Any]) -> None:
+    """Give a flow other overrides of the default interface profile; those it had are gone."""
+    values = {"flow": flow, "interface": Jsonb(dict(interface))}
+    _update(connection, queries.SET_INTERFACE, values, f"There is no flow {flow}.")
+
+
 def end_connection(connection: Connection[TupleRow], address: str, flow: str, last: date) -> None:
     """Make `last` the last day of the connection that is valid then."""
     values = {"address_id": _address_id(connection, address), "flow_id": _flow_id(connection, flow), "last": last}
