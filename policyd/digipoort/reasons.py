@@ -173,6 +173,30 @@ LOGIN_REFUSED = Reason(
     "De inlognaam of het wachtwoord is niet juist, of aanmelden is tijdelijk niet mogelijk.",
     "Look at the lines of authd and of Dovecot for this login; smtpd cannot tell the two causes apart.",
 )
+COMMAND_NOT_OFFERED = Reason(
+    "DGP-1013",
+    502,
+    "5.5.1",
+    "This command is not offered here.",
+    "Deze opdracht wordt hier niet aangeboden.",
+    "The client should use what EHLO announces: no VRFY, EXPN, ETRN, BDAT, XCLIENT or XFORWARD.",
+)
+COMMAND_OUT_OF_ORDER = Reason(
+    "DGP-1014",
+    503,
+    "5.5.1",
+    "This command is not allowed at this moment of the session.",
+    "Deze opdracht is op dit moment van de sessie niet toegestaan.",
+    "The client breaks the order of RFC 5321 section 4.1.4, or did not wait for a reply before its next command.",
+)
+SESSION_LIMIT = Reason(
+    "DGP-1015",
+    421,
+    "4.7.0",
+    "A limit of this session or of its client address was reached; try again later.",
+    "Een grens van deze sessie of van het clientadres is bereikt; probeer het later opnieuw.",
+    "Postfix's words before the code tell which: errors, recipients, connections or logins per minute, or silence.",
+)
 
 # --- 2xxx: acceptance, authorisation ---------------------------------------------------------------------------------
 NO_SUCH_RECIPIENT = Reason(

@@ -138,6 +138,14 @@ class PolicydSettings(CommonSettings):
     directory_timezone: str = _setting(
         "Europe/Amsterdam", doc="whose calendar day a connection's dates mean", check=_timezone
     )
+    submission_rate_recipients: int = _setting(
+        600,
+        doc="recipients that one login may address within SUBMISSION_RATE_SECONDS; more wait (DGP-1009). 0: no limit",
+        check=_between(0, 100_000),
+    )
+    submission_rate_seconds: float = _setting(
+        60.0, doc="seconds in which SUBMISSION_RATE_RECIPIENTS count", check=_between(1, 86_400)
+    )
     drain_seconds: float = _setting(5.0, doc="seconds that requests under way get at SIGTERM", check=_between(0, 60))
 
 

@@ -30,13 +30,7 @@ async def serve(settings: PolicydSettings, logger: FilteringBoundLogger) -> None
     """
     stop = daemon.stop_event()
     pool = open_pool(settings.directory_dsn, settings.directory_connections, settings.request_deadline)
-    service = PolicyService(
-        pool.fetch_one,
-        logger,
-        logical_domains=settings.logical_domains,
-        timezone=settings.directory_timezone,
-        deadline=settings.request_deadline,
-    )
+    service = PolicyService(pool.fetch_one, logger, settings)
     server = UnixServer(service, terminator=END_OF_REQUEST, max_request=MAX_REQUEST_OCTETS)
     await server.start(settings.policyd_socket)
     logger.info("policyd_started", socket=str(settings.policyd_socket))

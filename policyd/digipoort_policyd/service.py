@@ -21,35 +21,29 @@ from digipoort.directory.pool import DirectoryUnavailable
 from digipoort.framing import RequestMalformed
 from digipoort.reasons import Finding
 from digipoort_policyd.protocol import format_reply, parse_request
+from digipoort_policyd.rates import Rate, RecipientRates
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from typing import LiteralString
 
     from structlog.typing import FilteringBoundLogger
 
     from digipoort.directory.pool import Fetch
+    from digipoort.settings import PolicydSettings
     from digipoort_policyd.protocol import PolicyRequest
 
 
 class PolicyService:
     """Answers policy requests."""
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        log: FilteringBoundLogger,
-        *,
-        logical_domains: Collection[str],
-        timezone: str,
-        deadline: float,
-    ) -> None:
-        """Take `fetch`, which returns a statement's one row; every request is answered within `deadline` seconds."""
+    def __init__(self, fetch: Fetch, log: FilteringBoundLogger, settings: PolicydSettings) -> None:
+        """Take `fetch`, which returns a statement's one row, and the daemon's settings."""
         self._fetch = fetch
         self._log = log
-        self._logical_domains = frozenset(logical_domains)
-        self._timezone = timezone
-        self._deadline = deadline
+        self._settings = settings
+        self._logical_domains = frozenset(settings.logical_domains)
+        self._rates = RecipientRates(Rate(settings.submission_rate_recipients, settings.submission_rate_seconds))
         self._outages = OutageLog(log)
 
     async def answer(self, block: bytes) -> bytes:
@@ -72,7 +66,7 @@ class PolicyService:
 
     async def _finding(self, request: PolicyRequest) -> Finding | None:
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._settings.request_deadline):
                 return await self._decide(request)
         except TimeoutError:
             return Finding(reasons.DEADLINE_EXCEEDED)
@@ -84,14 +78,21 @@ class PolicyService:
 
     async def _decide(self, request: PolicyRequest) -> Finding | None:
         if request.context == "submission":
-            submission = Submission(
-                request.sasl_username, request.sender, request.recipient, encrypted=bool(request.encryption_protocol)
-            )
-            row = await self._row(queries.SUBMISSION, submission.parameters())
-            return decide_submission(submission, SubmissionRow(*row), self._logical_domains)
+            return await self._decide_submission(request)
         acceptance = Acceptance(request.sender, request.recipient, request.size)
-        row = await self._row(queries.ACCEPTANCE, acceptance.parameters(self._timezone))
+        row = await self._row(queries.ACCEPTANCE, acceptance.parameters(self._settings.directory_timezone))
         return decide_acceptance(acceptance, AcceptanceRow(*row))
+
+    async def _decide_submission(self, request: PolicyRequest) -> Finding | None:
+        submission = Submission(
+            request.sasl_username, request.sender, request.recipient, encrypted=bool(request.encryption_protocol)
+        )
+        row = await self._row(queries.SUBMISSION, submission.parameters())
+        finding = decide_submission(submission, SubmissionRow(*row), self._logical_domains)
+        # Lower case, as the directory spells it: SASL lets a client write its login in any way.
+        if finding is None and not self._rates.admits(request.sasl_username.lower()):
+            return Finding(reasons.RATE_EXCEEDED)
+        return finding
 
     async def _row(self, query: LiteralString, parameters: Mapping[str, object]) -> tuple[Any, ...]:
         with self._outages:

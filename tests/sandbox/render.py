@@ -20,7 +20,15 @@ ROLES: Final = names.CHECKOUT / "ansible" / "roles"
 PACKAGES: Final = (
     "policyd/digipoort", "policyd/digipoort_policyd", "milter/digipoort_milter", "dovecot_auth/digipoort_auth",
 )  # fmt: skip
-POSTFIX_FILES: Final = ("main.cf", "master.cf", "notify.pcre", "reference.pcre", "trace.pcre", "bounce.cf")
+POSTFIX_FILES: Final = (
+    "main.cf",
+    "master.cf",
+    "notify.pcre",
+    "refusals.pcre",
+    "reference.pcre",
+    "trace.pcre",
+    "bounce.cf",
+)
 # The programs whose settings differ: each connects to the directory as a role of its own.
 PROGRAM_GROUPS: Final = {"policyd": "postfix", "milter": "postfix", "authd": "dovecot", "admin": "root"}
 
@@ -60,6 +68,10 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_hop_fingerprint": fingerprint(hop),
         "digipoort_hop_processes": 20,
         "digipoort_message_size_limit": 26214400,
+        # The tests and the benchmarks are all one client, and one login.
+        "digipoort_client_rate_limit": 100_000,
+        "digipoort_submission_rate_recipients": 100_000,
+        "digipoort_submission_rate_seconds": 60,
         "digipoort_queue_lifetime": "3d",
         "digipoort_delay_warning_time": "4h",
         # Seconds instead of a host's minutes: the fault tests wait for retries.

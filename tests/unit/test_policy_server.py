@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from digipoort import log
+from digipoort.settings import PolicydSettings
 from digipoort.unixserver import UnixServer
 from digipoort_policyd.protocol import END_OF_REQUEST, MAX_REQUEST_OCTETS
 from digipoort_policyd.service import PolicyService
@@ -50,7 +51,7 @@ async def _directory(_query: str, parameters: Mapping[str, object]) -> tuple[Any
 @contextlib.asynccontextmanager
 async def _serving(path: Path, *, deadline: float = 5.0) -> AsyncIterator[UnixServer]:
     logger = log.wrap(logging.getLogger("policy-test"))
-    service = PolicyService(_directory, logger, logical_domains=[], timezone="UTC", deadline=deadline)
+    service = PolicyService(_directory, logger, PolicydSettings(logical_domains=(), request_deadline=deadline))
     server = UnixServer(service, terminator=END_OF_REQUEST, max_request=MAX_REQUEST_OCTETS)
     await server.start(path)
     yield server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from digipoort import log
 from digipoort.directory import queries
 from digipoort.directory.pool import DirectoryUnavailable
+from digipoort.settings import PolicydSettings
 from digipoort_policyd.service import PolicyService
 
 if TYPE_CHECKING:
@@ -33,15 +35,13 @@ async def _known(query: str, _parameters: Mapping[str, object]) -> tuple[Any, ..
     return ROWS[query]
 
 
-def _service(fetch: Callable[[str, Mapping[str, object]], Awaitable[tuple[Any, ...] | None]]) -> PolicyService:
-    logger = log.wrap(logging.getLogger("policy-test"))
-    return PolicyService(
-        fetch, logger, logical_domains=["overheid.example"], timezone="Europe/Amsterdam", deadline=DEADLINE
+def _answers(
+    fetch: Callable[[str, Mapping[str, object]], Awaitable[tuple[Any, ...] | None]], *blocks: bytes, limit: int = 0
+) -> bytes:
+    settings = PolicydSettings(
+        logical_domains=("overheid.example",), request_deadline=DEADLINE, submission_rate_recipients=limit
     )
-
-
-def _answers(fetch: Callable[[str, Mapping[str, object]], Awaitable[tuple[Any, ...] | None]], *blocks: bytes) -> bytes:
-    service = _service(fetch)
+    service = PolicyService(fetch, log.wrap(logging.getLogger("policy-test")), settings)
 
     async def run() -> bytes:
         return b"".join([await service.answer(block) for block in blocks])
@@ -82,6 +82,21 @@ def test_refused(caplog: pytest.LogCaptureFixture) -> None:
     reply = _answers(_known, SUBMISSION.replace(b"@overheid", b"@physical"))
     assert reply.startswith(b"action=550 5.7.1 DGP-1006 ")
     assert "event=recipient_refused queue_id=4ABC reason=DGP-1006 " in caplog.text
+
+
+def test_a_login_that_is_too_fast_is_deferred(caplog: pytest.LogCaptureFixture) -> None:
+    same_login = SUBMISSION.replace(b"=trader", b"=Trader")
+    replies = _answers(_known, SUBMISSION, same_login, SUBMISSION, limit=2).split(b"\n\n")
+    assert replies[:2] == [b"action=DUNNO"] * 2
+    assert replies[2].startswith(b"action=450 4.7.1 DGP-1009 ")
+    assert "event=recipient_deferred queue_id=4ABC reason=DGP-1009 " in caplog.text
+
+
+def test_only_what_stage_1_would_allow_counts() -> None:
+    refused = SUBMISSION.replace(b"@overheid", b"@physical")
+    replies = _answers(_known, refused, ACCEPTANCE, ACCEPTANCE, SUBMISSION, SUBMISSION, refused, limit=1)
+    codes = re.findall(rb"DUNNO|DGP-\d{4}", replies)
+    assert codes == [b"DGP-1006", b"DUNNO", b"DUNNO", b"DUNNO", b"DGP-1009", b"DGP-1006"]
 
 
 def test_malformed(caplog: pytest.LogCaptureFixture) -> None:

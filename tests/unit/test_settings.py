@@ -34,6 +34,16 @@ DOMAINS = {"LOGICAL_DOMAINS": "gov.test"}
         (AuthdSettings, {"REQUEST_DEADLINE": "soon"}, "REQUEST_DEADLINE is not a number (it is 'soon')."),
         (AuthdSettings, {"REQUEST_DEADLINE": "0"}, "REQUEST_DEADLINE must be between 0.1 and 60 (it is '0')."),
         (AuthdSettings, {"REQUEST_DEADLINE": "nan"}, "REQUEST_DEADLINE must be between 0.1 and 60 (it is 'nan')."),
+        (
+            PolicydSettings,
+            {**DOMAINS, "SUBMISSION_RATE_RECIPIENTS": "-1"},
+            "SUBMISSION_RATE_RECIPIENTS must be between 0 and 100000 (it is '-1').",
+        ),
+        (
+            PolicydSettings,
+            {**DOMAINS, "SUBMISSION_RATE_SECONDS": "0"},
+            "SUBMISSION_RATE_SECONDS must be between 1 and 86400 (it is '0').",
+        ),
         (AuthdSettings, {"HASH_WORKERS": "1.5"}, "HASH_WORKERS is not a number (it is '1.5')."),
         (AuthdSettings, {"HASH_WORKERS": "65"}, "HASH_WORKERS must be between 1 and 64 (it is '65')."),
         (AuthdSettings, {"LOG_LEVEL": "loud"}, "LOG_LEVEL must be one of debug, info, warning, error (it is 'loud')."),
