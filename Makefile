@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo up down test lint bench clean help
+.PHONY: demo up down test lint bench fuzz clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,10 @@ lint: $(STAMP) ## ruff and mypy --strict
 
 bench: $(STAMP) ## speed as ratios to a peer of the same run; not in CI
 	$(BIN)/python -m tests.bench
+
+fuzz: $(STAMP) ## ten minutes of coverage-guided fuzzing for each parser, two at a time; not in CI
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	printf '%s\n' header mime policy report | xargs -P 2 -I TARGET $(BIN)/python -m tests.fuzz TARGET
 
 clean: ## stop the sandbox, remove everything that was built
 	@[ ! -e .instance ] || $(BIN)/python -m tests.sandbox down

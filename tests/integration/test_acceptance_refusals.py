@@ -92,7 +92,7 @@ MULTIPART = HEAD + "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary
             id="encoding",
         ),
         pytest.param(HEAD + "\r\n" + "x" * 999 + "\r\n", "DGP-3013", id="long line"),
-        pytest.param(HEAD + "\r\na\0b\r\n", "DGP-3014", id="NUL"),
+        pytest.param(HEAD + "\r\na\rb\r\n", "DGP-3014", id="bare CR"),
     ],
 )  # fmt: skip
 def test_interface(gateway: Gateway, message: str, code: str) -> None:

@@ -176,6 +176,7 @@ def test_file_names(disposition: bytes, content_type: bytes, expected: str | Non
         (b"attachment; filename*0=a; filename*2=b", b"a/b", "encoding"),
         (b"attachment; filename*1=a", b"a/b", "encoding"),
         (b'attachment; filename="=?none?q?a?="', b"a/b", "encoding"),
+        (b'attachment; filename="=?\xe9?q?a?="', b"a/b", "encoding"),
         (b"attachment; filename=" + b"x" * 256, b"a/b", "length"),
     ],
 )

@@ -245,6 +245,19 @@ def test_message_in_a_message_is_entered() -> None:
     assert scan(body, MIXED) == ["DGP-3012 type=message/partial part=1.1.1"]
 
 
+def test_a_blank_line_that_comes_in_pieces_ends_the_header() -> None:
+    body = lines(b"Content-Type: message/rfc822", b"", b"Content-Type: message/partial", b"", b"x")
+    top = fields(("MIME-Version", b" 1.0"), ("Content-Type", b" message/rfc822"))
+    found = []
+    for step in (1, len(body)):
+        scanner = MimeScanner(top, InterfaceProfile())
+        for start in range(0, len(body), step):
+            scanner.feed(body[start : start + step])
+        found.append(scanner.finish())
+    assert found[0] == found[1]
+    assert found[0][0].parameters == {"type": "message/partial", "part": "1.1"}
+
+
 def test_message_at_the_top_cut_off_in_its_header() -> None:
     body = lines(b"Content-Type: message/rfc822", b"", b"Content-Type: multipart/mixed; boundary=c")
     assert scan(body, b" message/rfc822") == ["DGP-3009 part=1.1"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Final
 
@@ -111,7 +111,7 @@ def _plain(value: bytes) -> str:
         return value.decode("latin-1")
     try:
         return str(make_header(decode_header(value.decode("latin-1"))))
-    except (HeaderParseError, LookupError, ValueError) as error:
+    except (MessageError, LookupError, ValueError) as error:
         raise NameInvalidError("encoding") from error
 
 

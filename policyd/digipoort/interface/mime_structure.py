@@ -137,20 +137,22 @@ class MimeScanner:
 
     def _scan_header(self, header: bytearray, block: bytes, position: int) -> int:
         if self._header_ends_line and block.startswith(_CRLF, position):
-            blank = position - len(_CRLF)  # the first half of the blank line came with the block before
+            end = resume = position  # the line end before the blank line came with the block before
         else:
-            blank = block.find(_BLANK_LINE, position)
-        end = len(block) if blank < 0 else max(blank, position)
+            end = block.find(_BLANK_LINE, position)
+            resume = end + len(_CRLF)
+        ended = end >= 0
+        end = end if ended else len(block)
         delimiter = self._find_delimiter(block, position, end)
         if delimiter is not None:
             self._collect(header, block[position : delimiter.start])
             self._meet(delimiter)
             return delimiter.end
         self._collect(header, block[position:end])
-        if blank < 0:
+        if not ended:
             return end
         self._end_header(header)
-        return blank + len(_CRLF)
+        return resume
 
     def _find_delimiter(self, block: bytes, start: int, end: int) -> _Delimiter | None:
         position = block.find(_DELIMITER_START, start, end) if self._boundaries else -1
