@@ -43,6 +43,7 @@ def contents(content_type: bytes, encoding: str, *pieces: bytes, profile: Interf
         ([b"VU5B=\r\n"], "padding"),
         ([b"VU5B====\r\n"], "padding"),
         ([b"VU5-\r\n"], "alphabet"),
+        ([b"VU=5\r\n", b"B*\r\n"], "alphabet"),
         ([b"VU5\xff\r\n"], "alphabet"),
     ],
 )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BASE64_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _WHITE_SPACE: Final = b" \t\r\n"
 _GROUP: Final = 4
+# What says most comes first; the order in which chunks bring them must not matter.
+_CAUSES: Final = ("alphabet", "after-padding", "padding", "length")
 _MAX_PADDING: Final = 2
 # Lower case digits break RFC 2045 section 6.7, yet every decoder reads them; transport may add white space to a line.
 _MAX_BLANKS: Final = 98
@@ -83,7 +85,7 @@ class Base64:
     White space may stand anywhere. Contents are decoded only when asked for: counting is far cheaper.
     """
 
-    __slots__ = ("_cause", "_decode", "_digits", "_padding", "_rest")
+    __slots__ = ("_causes", "_decode", "_digits", "_padding", "_rest")
 
     def __init__(self, *, decode: bool) -> None:
         """Start at the beginning of a part."""
@@ -91,7 +93,7 @@ class Base64:
         self._digits = 0
         self._padding = 0
         self._rest = b""
-        self._cause: str | None = None
+        self._causes: set[str] = set()
 
     @property
     def octets(self) -> int:
@@ -103,14 +105,14 @@ class Base64:
         text = fragment.translate(None, _WHITE_SPACE)
         digits = text.rstrip(b"=")
         if digits:
-            if self._padding:
-                self._fail("after-padding")
             strange = digits.translate(None, _BASE64_ALPHABET)
-            if strange:
-                self._fail("alphabet" if strange.strip(b"=") else "after-padding")
+            if self._padding or b"=" in strange:
+                self._causes.add("after-padding")
+            if strange.translate(None, b"="):
+                self._causes.add("alphabet")
         self._padding += len(text) - len(digits)
         self._digits += len(digits)
-        if not self._decode or self._cause:
+        if not self._decode or self._causes:
             return b""
         digits = self._rest + digits
         whole = len(digits) - len(digits) % _GROUP
@@ -120,17 +122,15 @@ class Base64:
     def finish(self) -> bytes:
         """Judge the end."""
         if (self._digits + self._padding) % _GROUP or self._padding > _MAX_PADDING:
-            self._fail("padding" if self._padding else "length")
-        if not self._decode or self._cause or not self._rest:
+            self._causes.add("padding" if self._padding else "length")
+        if not self._decode or self._causes or not self._rest:
             return b""
         return binascii.a2b_base64(self._rest + b"=" * self._padding)
 
     def fault(self) -> tuple[Reason, dict[str, str]] | None:
-        """Return the first cause for which the contents cannot be decoded."""
-        return (reasons.BASE64_INVALID, {"cause": self._cause}) if self._cause else None
-
-    def _fail(self, cause: str) -> None:
-        self._cause = self._cause or cause
+        """Return why the contents cannot be decoded: of several causes the one that says most."""
+        cause = next((cause for cause in _CAUSES if cause in self._causes), None)
+        return (reasons.BASE64_INVALID, {"cause": cause}) if cause else None
 
 
 class QuotedPrintable:
