@@ -41,7 +41,7 @@ class Decoder(Protocol):
 
     @property
     def octets(self) -> int:
-        """The octets after decoding, so far; exact after `finish`."""
+        """The octets after decoding, exact after `finish`; 0 when they cannot be decoded."""
 
     def feed(self, fragment: bytes) -> bytes:
         """Take the next octets, and return what is decoded now."""
@@ -97,8 +97,8 @@ class Base64:
 
     @property
     def octets(self) -> int:
-        """The octets after decoding."""
-        return self._digits * 3 // 4
+        """The octets after decoding; 0 when they cannot be decoded."""
+        return 0 if self._causes else self._digits * 3 // 4
 
     def feed(self, fragment: bytes) -> bytes:
         """Take the next octets."""
@@ -136,13 +136,18 @@ class Base64:
 class QuotedPrintable:
     """Quoted-printable as in RFC 2045 section 6.7: every `=` begins an octet or a soft line break."""
 
-    __slots__ = ("_broken", "_rest", "octets")
+    __slots__ = ("_broken", "_decoded_octets", "_rest")
 
     def __init__(self) -> None:
         """Start at the beginning of a part."""
         self._rest = b""
         self._broken = False
-        self.octets = 0
+        self._decoded_octets = 0
+
+    @property
+    def octets(self) -> int:
+        """The octets after decoding; 0 when they cannot be decoded."""
+        return 0 if self._broken else self._decoded_octets
 
     def feed(self, fragment: bytes) -> bytes:
         """Take the next octets."""
@@ -165,7 +170,7 @@ class QuotedPrintable:
         if b"= " in text or b"=\t" in text:
             text = _BLANKS_BEFORE_BREAK.sub(b"=", text)
         decoded = binascii.a2b_qp(text)
-        self.octets += len(decoded)
+        self._decoded_octets += len(decoded)
         return decoded
 
 
