@@ -1,4 +1,4 @@
-"""Every sample of the corpus through the real gateway: a receipt with its verdict, and the agency's copy as it was sent."""
+"""Every sample of the corpus through the real gateway: the receipt with its verdict, the agency's copy unchanged."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.sandbox import layout as names
 from tests.sandbox.agency import REFUSED_LOCAL_PART
+from tests.sandbox.interfaces import LENIENT_INTERFACE, STRICT_INTERFACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,9 @@ AGENCY_DOMAIN: Final = "overheid.digipoort.test"
 # A flow whose limit the tests reach quickly.
 SMALL_FLOW: Final = "SHS"
 SMALL_LIMIT: Final = 20_000
+STRICT_FLOW: Final = "NCTS"
+LENIENT_FLOW: Final = "CID"
+INTERFACES: Final = {STRICT_FLOW: STRICT_INTERFACE, LENIENT_FLOW: LENIENT_INTERFACE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ AGENCY_ADDRESSES: Final = {
     "EMCS_ADDRESS": ("emcs", "EMCS", "DOUANE"),
     "REJECT_ADDRESS": ("controle", "AGS", "DOUANE"),
     "SMALL_ADDRESS": ("provianderen", SMALL_FLOW, "DOUANE"),
+    "STRICT_ADDRESS": ("transit", STRICT_FLOW, "DOUANE"),
+    "LENIENT_ADDRESS": ("informatie", LENIENT_FLOW, "DOUANE"),
 }
 # The physical local parts differ from the logical ones, so that a search for them finds every disclosure.
 PHYSICAL: Final = {
@@ -73,6 +79,8 @@ PHYSICAL: Final = {
     "EMCS_ADDRESS": "intake-emcs-02",
     "REJECT_ADDRESS": REFUSED_LOCAL_PART,
     "SMALL_ADDRESS": "intake-shs-01",
+    "STRICT_ADDRESS": "intake-ncts-04",
+    "LENIENT_ADDRESS": "intake-cid-05",
 }
 
 
@@ -92,12 +100,17 @@ def seed(layout: Layout, environment: dict[str, str]) -> dict[str, str]:
     _digipoort(environment, "seed", str(source))
     _digipoort(environment, "credential", "disable", _trader("INACTIVE").login)
     _digipoort(environment, "flow", "limit", SMALL_FLOW, str(SMALL_LIMIT))
+    for code, interface in INTERFACES.items():
+        file = layout.settings / f"interface-{code}.json"
+        file.touch(mode=0o640)
+        file.write_text(json.dumps(interface), encoding="utf-8")
+        _digipoort(environment, "flow", "interface", code, str(file))
     return passwords
 
 
 def environment(passwords: Mapping[str, str]) -> dict[str, str]:
     """Return the keys of `.instance/env` that tell about parties."""
-    values = {key: f"{local_part}@{AGENCY_DOMAIN}" for key, (local_part, _, _) in AGENCY_ADDRESSES.items()}
+    values = {key: agency_address(key) for key in AGENCY_ADDRESSES}
     for trader in TRADERS:
         values[f"{trader.key}_LOGIN"] = trader.login
         values[f"{trader.key}_PASSWORD"] = passwords[trader.key]
@@ -107,6 +120,11 @@ def environment(passwords: Mapping[str, str]) -> dict[str, str]:
         "AGENCY_PASSWORD": passwords["AGENCY"],
         "SMALL_LIMIT": str(SMALL_LIMIT),
     }
+
+
+def agency_address(key: str) -> str:
+    """Return the logical address of an agency by its key, e.g. AGS_ADDRESS."""
+    return f"{AGENCY_ADDRESSES[key][0]}@{AGENCY_DOMAIN}"
 
 
 def _trader(key: str) -> Trader:

@@ -1,0 +1,1 @@
+"""Messages with a known verdict: at the edge of every check of the interface, and on either side of it."""
