@@ -83,6 +83,16 @@ def test_addresses_are_read_back(addresses: list[tuple[str, str, bool]]) -> None
     assert list(read.mailboxes) == [f"{local}@{domain}" for local, domain, _ in addresses]
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"a", b"B", b".", b"@", b"<", b">", b" ", b"\r\n ", b",", b'"', b"(", b")"]), max_size=12)
+)
+def test_simple_addresses_are_read_as_all_others_are(pieces: list[bytes]) -> None:
+    value = b"".join(pieces)
+    # A comment is too much for the short way.
+    assert parse_addresses(value) == parse_addresses(value + b"()")
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_octets_can_be_an_address_list(value: bytes) -> None:

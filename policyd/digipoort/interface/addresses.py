@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from digipoort.interface.lexical import comment_end
 
@@ -24,6 +24,14 @@ _TOKEN = re.compile(
     | (?P<atom>[^\x00-\x20()<>\[\]:;@\\,."\x7f]+)
     """,
     re.VERBOSE,
+)
+# Nearly every address is as simple as this, and needs no tokens.
+_SIMPLE_LIMIT: Final = 400
+_WORD: Final = rb"[^\x00-\x20()<>\[\]:;@\\,.\"\x7f-\xff]+"
+_SIMPLE: Final = rb"%(w)b(?:\.%(w)b)*@%(w)b(?:\.%(w)b)*" % {b"w": _WORD}
+_SIMPLE_PATH = re.compile(rb"<(%(s)b)>|(%(s)b)" % {b"s": _SIMPLE})
+_SIMPLE_MAILBOX = re.compile(
+    rb"[ \t\r\n]*(?:(?:%(w)b[ \t\r\n]+)*<(%(s)b)>|(%(s)b))[ \t\r\n]*" % {b"w": _WORD, b"s": _SIMPLE}
 )
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 
@@ -46,6 +54,9 @@ def normalised(address: bytes) -> str:
 
     What is no address comes back in lower case as it is, so that it equals no mailbox but itself.
     """
+    simple = _simple(_SIMPLE_PATH, address)
+    if simple is not None:
+        return simple
     bare = address.strip()
     if bare.startswith(b"<") and bare.endswith(b">"):
         bare = bare[1:-1]
@@ -60,6 +71,9 @@ def parse_addresses(value: bytes) -> AddressList:
     Elements that are not well-formed are passed over and make the list not plain; a value that cannot be divided into
     tokens holds no mailbox.
     """
+    simple = _simple(_SIMPLE_MAILBOX, value)
+    if simple is not None:
+        return AddressList((simple,), plain=True)
     tokens = _tokens(value)
     if tokens is None:
         return AddressList((), plain=False)
@@ -73,6 +87,11 @@ def parse_addresses(value: bytes) -> AddressList:
             plain = False
     grouped = _Token("special", b":") in tokens or _Token("special", b";") in tokens
     return AddressList(tuple(mailboxes), plain=plain and not grouped)
+
+
+def _simple(grammar: re.Pattern[bytes], value: bytes) -> str | None:
+    match = grammar.fullmatch(value) if len(value) <= _SIMPLE_LIMIT else None
+    return (match[1] or match[2]).decode("ascii").lower() if match else None
 
 
 def _tokens(value: bytes) -> list[_Token] | None:

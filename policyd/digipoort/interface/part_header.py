@@ -47,11 +47,13 @@ class PartHeader:
 def judge_part_header(
     fields: Sequence[HeaderField], part: str, default_type: ContentType, profile: InterfaceProfile
 ) -> PartHeader:
-    """Judge the MIME fields of the entity numbered `part`, whose type without Content-Type is `default_type`.
+    """Judge the fields, all of MIME_FIELDS, of the entity numbered `part`, of `default_type` without Content-Type.
 
     Of a repeated field the first counts for what follows.
     """
-    values = {name: [field.value for field in fields if field.name.lower() == name] for name in MIME_FIELDS}
+    values: dict[str, list[bytes]] = {name: [] for name in MIME_FIELDS}
+    for field in fields:
+        values[field.name.lower()].append(field.value)
     findings = [
         Finding(reasons.MIME_FIELD_REPEATED, {"header": name, "part": part})
         for name in _NAMES
