@@ -88,7 +88,8 @@ def seed(layout: Layout, environment: dict[str, str]) -> dict[str, str]:
     """Enter flows and sample parties; return the password per key, e.g. TRADER."""
     _digipoort(environment, "seed")
     flows = [flow["code"] for flow in json.loads(_digipoort(environment, "flow", "list", "--json"))]
-    passwords = {trader.key: secrets.token_urlsafe(12) for trader in TRADERS} | {"AGENCY": secrets.token_urlsafe(12)}
+    # Hexadecimal: a password that begins with a hyphen is an option to some clients.
+    passwords = {key: secrets.token_hex(9) for key in (*(trader.key for trader in TRADERS), "AGENCY")}
     folder = layout.settings / "passwords"
     folder.mkdir(mode=0o700)
     for key, password in passwords.items():
