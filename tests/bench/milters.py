@@ -47,10 +47,17 @@ class RunningMilter:
 
     def memory(self, key: str) -> int:
         """Return octets of memory by the key of /proc/PID/status, e.g. VmRSS."""
+        return int(self._status(key).split()[0]) * 1024
+
+    def threads(self) -> int:
+        """Return how many threads the process has now."""
+        return int(self._status("Threads"))
+
+    def _status(self, key: str) -> str:
         for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
             name, _, value = line.partition(":")
             if name == key:
-                return int(value.split()[0]) * 1024
+                return value
         raise RuntimeError(f"no {key} in the status of process {self.pid}")
 
 
