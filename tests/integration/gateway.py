@@ -148,8 +148,8 @@ class Gateway:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def queue_is_empty(self) -> bool:
-        """Tell whether Postfix's queue is empty."""
-        return not self.postfix("postqueue", "-j").strip()
+        """Tell whether Postfix's queue is empty; looked at twice, for a listing misses what moves meanwhile."""
+        return not any(self.postfix("postqueue", "-j").strip() for _ in range(2))
 
     def wait_for(self, look: Callable[[], T | None], what: str, wait: float = WAIT_SECONDS) -> T:
         """Return what `look` finds, as soon as it finds something true."""

@@ -40,6 +40,11 @@ def texts(folder: Path) -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="ascii") for name in (*maps.TARGETS, maps.ALIAS)}
 
 
+def _states(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return what tells that a file was written: its inode and time of change; reading it changes another time."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
 def lookup(settings: AdminSettings, name: str, key: str) -> str | None:
     """Return what Postfix finds in a table."""
     table = f"lmdb:{settings.maps_directory / name}"
@@ -104,11 +109,11 @@ def test_an_unknown_default_type_is_refused(settings: AdminSettings) -> None:
 
 def test_unchanged_files_are_not_touched(settings: AdminSettings) -> None:
     maps.publish(settings)
-    before = {path.name: path.stat() for path in settings.maps_directory.iterdir()}
+    before = _states(settings.maps_directory)
     change(settings, "UPDATE party SET name = 'other' WHERE code = 'AAL'")
     published = maps.publish(settings)
     assert published.changed == ()
-    after = {path.name: path.stat() for path in settings.maps_directory.iterdir()}
+    after = _states(settings.maps_directory)
     changed = {name for name in before | after if before.get(name) != after.get(name)}
     assert changed <= {"published_counter", ".lock"}
 
