@@ -287,6 +287,19 @@ def test_part_header_too_large() -> None:
     assert scan(body, MIXED, max_header_octets=1999) == ["DGP-3015 limit=1999"]
 
 
+@pytest.mark.parametrize("limit", range(20, 30))
+def test_a_part_header_is_as_large_however_it_comes(limit: int) -> None:
+    """The header is 25 octets: a field of 17 with its line end, and one of 8."""
+    body = lines(b"--b", b"X-Number: 12345", b"Y: 123", b"", b"x", b"--b--")
+    for step in range(1, len(body) + 1):
+        scanner = MimeScanner(
+            fields(("MIME-Version", b" 1.0"), ("Content-Type", MIXED)), InterfaceProfile(max_header_octets=limit)
+        )
+        for start in range(0, len(body), step):
+            scanner.feed(body[start : start + step])
+        assert bool(scanner.finish()) == (limit < 25), step
+
+
 def test_octets_above_127_in_a_part_header() -> None:
     body = lines(b"--b", b"Content-Description: caf\xe9", b"X-\xff", b"", b"--b--")
     assert scan(body, MIXED) == ["DGP-3023 header=Content-Description"]

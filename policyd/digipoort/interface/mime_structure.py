@@ -139,8 +139,8 @@ class MimeScanner:
         if self._header_ends_line and block.startswith(_CRLF, position):
             end = resume = position  # the line end before the blank line came with the block before
         else:
-            end = block.find(_BLANK_LINE, position)
-            resume = end + len(_CRLF)
+            blank_line = block.find(_BLANK_LINE, position)
+            end = resume = blank_line + len(_CRLF) if blank_line >= 0 else -1
         ended = end >= 0
         end = end if ended else len(block)
         delimiter = self._find_delimiter(block, position, end)
@@ -178,7 +178,8 @@ class MimeScanner:
     # --- structure ---
 
     def _begin_header(self, number: str) -> None:
-        self._part, self._header, self._header_octets, self._header_ends_line = number, bytearray(), 0, False
+        self._part, self._header, self._header_ends_line = number, bytearray(), False
+        self._header_octets = -len(_CRLF)  # the line end before it is not its own
 
     def _end_header(self, header: bytearray) -> None:
         self._header = None
