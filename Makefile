@@ -33,7 +33,7 @@ bench: $(STAMP) ## speed as ratios to a peer of the same run; not in CI
 
 fuzz: $(STAMP) ## ten minutes of coverage-guided fuzzing for each parser, two at a time; not in CI
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
-	printf '%s\n' header mime policy report | xargs -P 2 -I TARGET $(BIN)/python -m tests.fuzz TARGET
+	printf '%s\n' header mime policy report stream | xargs -P 2 -I TARGET $(BIN)/python -m tests.fuzz TARGET
 
 clean: ## stop the sandbox, remove everything that was built
 	@[ ! -e .instance ] || $(BIN)/python -m tests.sandbox down

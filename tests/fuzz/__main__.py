@@ -1,7 +1,7 @@
 """`python -m tests.fuzz TARGET --seconds N`: fuzzes one target with atheris (the extra `fuzz`).
 
-An input fails by an undocumented exception, by more than ten seconds, or by more than 512 MiB of memory; libFuzzer
-then writes it to the working folder and ends with another status than 0.
+An input fails by an undocumented exception, by what guard.py says, by more than ten seconds, or by more than 512 MiB of
+memory; libFuzzer then writes it to a folder below the temporary one and ends with another status than 0.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import atheris
 import click
 
 with atheris.instrument_imports(include=["digipoort", "digipoort_milter", "digipoort_policyd", "digipoort_auth"]):
-    from tests.fuzz.targets import SEEDS, TARGETS
+    from tests.fuzz.guard import Guard
+    from tests.fuzz.seeds import MAX_OCTETS, seeds
+    from tests.fuzz.targets import TARGETS
 
-_MAX_INPUT_OCTETS = 4096
 _INPUT_SECONDS = 10
 _MEMORY_MIB = 512
 
@@ -27,16 +28,17 @@ _MEMORY_MIB = 512
 def main(target: str, seconds: int) -> None:
     """Fuzz TARGET from its seeds; does not return, libFuzzer ends the process."""
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{target}-"))
-    for number, seed in enumerate(SEEDS[target]):
+    for number, seed in enumerate(seeds(target)):
         (folder / f"seed-{number}").write_bytes(seed)
     options = [
         f"-max_total_time={seconds}",
-        f"-max_len={_MAX_INPUT_OCTETS}",
+        f"-max_len={MAX_OCTETS}",
         f"-timeout={_INPUT_SECONDS}",
         f"-rss_limit_mb={_MEMORY_MIB}",
         "-print_final_stats=1",
+        f"-artifact_prefix={folder}-",
     ]
-    atheris.Setup([sys.argv[0], *options, str(folder)], TARGETS[target])
+    atheris.Setup([sys.argv[0], *options, str(folder)], Guard(TARGETS[target]))
     atheris.Fuzz()
 
 

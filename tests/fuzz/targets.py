@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import zlib
 from typing import TYPE_CHECKING, Final
 
-from digipoort.framing import RequestMalformed
+from digipoort.framing import RequestMalformed, read_request
 from digipoort.interface.addresses import normalised, parse_addresses
 from digipoort.interface.fields import parse_fields, unfolded
 from digipoort.interface.file_names import NameInvalidError, file_name
-from digipoort.interface.header_values import auto_submitted_keyword, is_date_time, is_message_id
+from digipoort.interface.header_values import auto_submitted_keyword, is_date_time, message_id
 from digipoort.interface.inspection import MAX_FINDINGS, Inspection
 from digipoort.interface.measures import Meter, parse_measures
 from digipoort.interface.mime_fields import (
@@ -24,7 +26,7 @@ from digipoort_auth import protocol as authd
 from digipoort_milter.envelope import parse_envelope
 from digipoort_milter.report_reader import NotUnderstoodError, read_report
 from digipoort_policyd import protocol as policyd
-from tests.milter_samples import BOUNDARY, CONTENT_TYPE, LOGICAL_DOMAINS, REFUSED_AT_HOP, RELAYED, notification
+from tests.milter_samples import CONTENT_TYPE, LOGICAL_DOMAINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,14 +45,26 @@ _RECIPIENTS: Final = ("c@d.nl",)
 _MAX_FIELDS: Final = 1000
 # RFC 5321 section 4.5.3.1.5, with room for the two codes before the text.
 _MAX_REPLY: Final = 480
+_STREAM_LIMIT: Final = 64
+# Postfix cuts one field at about 60,000 octets; a part is as long as the chunks that a milter gets.
+_LARGE_FIELD: Final = 50_000
+_LARGE_BODY: Final = 65_535
+# One input in so many is tried large as well: time that is not linear shows there.
+_LARGE_EVERY: Final = 256
 
 
 def header(octets: bytes) -> None:
-    """Read the octets as the value of every header field that is parsed."""
+    """Read the octets as the value of every header field that is parsed; now and then repeated to the largest one."""
+    _read_values(octets)
+    if _is_chosen(octets):
+        _read_values(_repeated(octets, _LARGE_FIELD))
+
+
+def _read_values(octets: bytes) -> None:
     parse_addresses(octets)
     normalised(octets)
     is_date_time(octets)
-    is_message_id(octets)
+    message_id(octets)
     is_mime_version(octets)
     auto_submitted_keyword(octets)
     parse_transfer_encoding(octets)
@@ -68,7 +82,10 @@ def header(octets: bytes) -> None:
 
 
 def mime(octets: bytes) -> None:
-    """Inspect the octets as a message; the first two tell where its body is cut into chunks."""
+    """Inspect the octets as a message; the first two tell where its body is cut into chunks.
+
+    Now and then the body is repeated to a large one as well, in one chunk.
+    """
     cuts, message = octets[:2], octets[2:]
     head, _, body = message.partition(b"\r\n\r\n")
     whole = _inspected(head, [body])
@@ -76,6 +93,8 @@ def mime(octets: bytes) -> None:
     assert _inspected(head, [body[start : start + step] for start in range(0, len(body), step)]) == whole
     middle = (cuts[-1] if cuts else 0) % (len(body) + 1)
     assert _inspected(head, [body[:middle], body[middle:]]) == whole
+    if body and _is_chosen(octets):
+        _inspected(head, [_repeated(body, _LARGE_BODY)])
     assert len(whole) <= MAX_FINDINGS
     for finding in whole:
         text = finding.text()
@@ -96,6 +115,16 @@ def policy(octets: bytes) -> None:
     assert authd.unescape(authd.escape(octets)) == octets
 
 
+def stream(octets: bytes) -> None:
+    """Cut the octets into requests: the same ones whatever the pieces in which they come."""
+    cuts, sent = octets[:2], octets[2:]
+    whole = asyncio.run(_requests([sent]))
+    step = 1 + (cuts[0] if cuts else 0)
+    assert asyncio.run(_requests([sent[start : start + step] for start in range(0, len(sent), step)])) == whole
+    assert sent.startswith(b"".join(whole))
+    assert all(len(request) <= _STREAM_LIMIT + len(policyd.END_OF_REQUEST) for request in whole)
+
+
 def report(octets: bytes) -> None:
     """Read the octets as a notification of Postfix."""
     try:
@@ -104,6 +133,33 @@ def report(octets: bytes) -> None:
         return
     for recipient in found.recipients:
         assert recipient.address.rpartition("@")[2].lower() in LOGICAL_DOMAINS
+
+
+def _is_chosen(octets: bytes) -> bool:
+    return zlib.crc32(octets) % _LARGE_EVERY == 0
+
+
+def _repeated(octets: bytes, length: int) -> bytes:
+    return (octets * (length // max(len(octets), 1)))[:length]
+
+
+async def _requests(pieces: list[bytes]) -> list[bytes]:
+    """Return the requests up to the end of the stream, or to what is none."""
+    reader = asyncio.StreamReader(limit=_STREAM_LIMIT)
+
+    async def feed() -> None:
+        for piece in pieces:
+            reader.feed_data(piece)
+            await asyncio.sleep(0)
+        reader.feed_eof()
+
+    feeding = asyncio.create_task(feed())
+    requests: list[bytes] = []
+    with contextlib.suppress(RequestMalformed):
+        while (request := await read_request(reader, policyd.END_OF_REQUEST)) is not None:
+            requests.append(request)
+    await feeding
+    return requests
 
 
 def _inspected(head: bytes, chunks: list[bytes]) -> list[Finding]:
@@ -122,40 +178,5 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "mime": mime,
     "policy": policy,
     "report": report,
-}
-_GOOD: Final = (
-    b"From: a@b.nl\r\nTo: c@d.nl\r\nDate: Mon, 23 Nov 2026 10:00:00 +0100\r\n"
-    b"Message-ID: <1@b.nl>\r\nMIME-Version: 1.0\r\n"
-)
-SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
-    "header": (
-        b' "A, b" <a@b.nl>, group: c@d.nl (x (y));',
-        b" Mon, 23 Nov 2026 10:00:00 +0100 (CET)",
-        b" <1.2$3@[192.0.2.1]> (x)",
-        b" auto-replied; owner-email=a@b.nl",
-        b' multipart/mixed; boundary="b b"; charset=utf-8;',
-        b" attachment; filename*0*=utf-8''na%C3%AFef; filename*1=.edi",
-        b' attachment; filename="=?utf-8?q?a=2Fb?="; name=x',
-        b"octets=1 header=2 fields=3 received=4 line=5 bare=0 nul=1",
-        b"ENVID=a+2B RET=HDRS",
-    ),
-    "mime": (
-        b"\x01\x05" + _GOOD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
-        b"\x07\x09"
-        + _GOOD
-        + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: application/edifact; name=a.edi\r\n"
-        b"Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=a.edi\r\n\r\nVU5B\r\n--b\r\n"
-        b"Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/digest; boundary=c\r\n\r\n"
-        b"--c\r\n\r\n\r\nx\r\n--c--\r\n--b--\r\n",
-        b"\x03\x02"
-        + _GOOD
-        + b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-        b"a=C3=A9=\r\nb= \r\nc",
-        b"\x20\x02" + _GOOD + b"\r\nbegin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n",
-    ),
-    "policy": (
-        b"request=smtpd_access_policy\nprotocol_state=RCPT\npolicy_context=submission\nsender=a@b\nrecipient=c@d\nsize=1\n\n",
-        b"DIGIPOORT-AUTH/1 verify login=a password=b%20c service=pop3\n",
-    ),
-    "report": (notification(RELAYED), notification(REFUSED_AT_HOP, RELAYED, full=False), BOUNDARY.encode()),
+    "stream": stream,
 }
