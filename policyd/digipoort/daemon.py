@@ -36,7 +36,8 @@ def run(serving: Coroutine[Any, Any, None], socket: Path, logger: FilteringBound
     try:
         asyncio.run(serving)
     except OSError as error:
-        logger.error("socket_unusable", socket=str(socket), detail=str(error))  # noqa: TRY400 - the sentence says it all
+        path = str(error.filename or socket)
+        logger.error("socket_unusable", socket=path, detail=str(error))  # noqa: TRY400 - the sentence says it all
         raise SystemExit(1) from None
 
 

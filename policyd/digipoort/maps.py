@@ -26,6 +26,7 @@ from digipoort import mapfiles
 from digipoort.directory import queries, session
 from digipoort.interface.profile import ProfilesInvalidError
 from digipoort.profiles import parse_profiles
+from digipoort.resubmission import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -238,10 +239,12 @@ def _line(key: str, value: str) -> bytes:
 
 def _profiles(connection: Connection[TupleRow]) -> dict[str, Any]:
     """Return the milter's flow profiles, format version 1 (digipoort.profiles reads it)."""
-    flows = {
-        code: {"size_limit": size_limit, "interface": interface}
-        for code, size_limit, interface in connection.execute(queries.PUBLISHED_FLOWS)
-    }
+    flows: dict[str, dict[str, Any]] = {}
+    for code, size_limit, interface, resubmission in connection.execute(queries.PUBLISHED_FLOWS):
+        flows[code] = {"size_limit": size_limit, "interface": interface}
+        # The default is not written: milters of versions before it can read the file for as long as no flow differs.
+        if resubmission != Policy.TELL:
+            flows[code]["resubmission"] = resubmission
     addresses: dict[str, str] = dict(connection.execute(queries.PUBLISHED_FLOW_ADDRESSES).fetchall())
     return {"version": PROFILES_VERSION, "addresses": addresses, "flows": flows}
 

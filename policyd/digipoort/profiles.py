@@ -5,7 +5,8 @@ the milter could not read is never published, nor stored. The format, version 1 
 
     {"version": 1,
      "addresses": {"<government logical address, lower case>": "<flow code>", ...},
-     "flows": {"<flow code>": {"size_limit": <octets>, "interface": {<overrides of InterfaceProfile>}}, ...}}
+     "flows": {"<flow code>": {"size_limit": <octets>, "interface": {<overrides of InterfaceProfile>},
+                               "resubmission": "accept" or "refuse"; left out: "tell"}, ...}}
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from digipoort import reasons
 from digipoort.interface.profile import InterfaceProfile, ProfilesInvalidError, number, parse_interface
+from digipoort.resubmission import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,15 +25,27 @@ if TYPE_CHECKING:
 FORMAT_VERSION: Final = 1
 # JSON readers agree on whole numbers up to this one (RFC 8259 section 6).
 MAX_SIZE_LIMIT: Final = 2**53
+_FLOW_KEYS: Final = {"size_limit", "interface", "resubmission"}
 
 
 @dataclass(frozen=True, slots=True)
 class FlowProfile:
-    """One flow: its code, its size limit in octets and its interface."""
+    """One flow: its code, its size limit in octets, its interface, and what is done with a resubmission."""
 
     code: str
     size_limit: int
     interface: InterfaceProfile
+    resubmission: Policy = Policy.TELL
+
+    @property
+    def refuses_reused_identifiers(self) -> bool:
+        """Whether another message under the Message-ID of an earlier one is refused."""
+        return reasons.MESSAGE_ID_REUSED.code not in self.interface.off
+
+    @property
+    def recognises_resubmissions(self) -> bool:
+        """Whether earlier messages matter at all to the verdict or the receipt."""
+        return self.resubmission is not Policy.ACCEPT or self.refuses_reused_identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +86,13 @@ def parse_profiles(content: bytes) -> Profiles:
 
 
 def _flow(code: str, value: object) -> FlowProfile:
-    item = _object(value, f"flow {code}", {"size_limit", "interface"})
-    interface = parse_interface(item["interface"], code)
-    return FlowProfile(code, number(item["size_limit"], f"size_limit of flow {code}", MAX_SIZE_LIMIT), interface)
+    given = _object(value, f"flow {code}")
+    item = _object({"resubmission": Policy.TELL.value, **given}, f"flow {code}", _FLOW_KEYS)
+    policy = next((policy for policy in Policy if policy.value == item["resubmission"]), None)
+    if policy is None:
+        raise ProfilesInvalidError(f"resubmission of flow {code} is not one of {', '.join(Policy)}")
+    size_limit = number(item["size_limit"], f"size_limit of flow {code}", MAX_SIZE_LIMIT)
+    return FlowProfile(code, size_limit, parse_interface(item["interface"], code), policy)
 
 
 def _object(value: object, what: str, keys: set[str] | None = None) -> dict[str, object]:

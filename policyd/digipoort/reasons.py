@@ -38,7 +38,7 @@ class Reason:
     @property
     def temporary(self) -> bool:
         """Whether the client is asked to try again (a 4yz reply, RFC 5321 section 4.2.1)."""
-        return self.smtp < 500  # noqa: PLR2004 - RFC 5321: the first digit is the verdict
+        return 400 <= self.smtp < 500  # noqa: PLR2004 - RFC 5321: the first digit is the verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -578,6 +578,23 @@ REPORT_SUBMITTED = Reason(
     "Receipts come from the gateway only; a party answers with a message of its own.",
 )
 
+RESUBMITTED = Reason(
+    "DGP-3042",
+    550,
+    "5.7.1",
+    "This message was received before, as {earlier}; it is not processed again.",
+    "Dit bericht is al eerder ontvangen, als {earlier}; het wordt niet nogmaals verwerkt.",
+    "Same party, Message-ID, recipient and body; digipoort flow resubmission tells what the flow does with it.",
+)
+MESSAGE_ID_REUSED = Reason(
+    "DGP-3043",
+    554,
+    "5.6.0",
+    "Another message was received under this Message-ID before, as {earlier}.",
+    "Onder deze Message-ID is al eerder een ander bericht ontvangen, als {earlier}.",
+    "RFC 5322 section 3.6.4: each message, and each version of one, has a Message-ID of its own. A switch of the flow.",
+)
+
 # --- 4xxx: delivery, after acceptance --------------------------------------------------------------------------------
 DELIVERY_REFUSED = Reason(
     "DGP-4001",
@@ -618,6 +635,15 @@ EXPIRED_BEFORE_VERDICT = Reason(
     "The message could not be judged within the set time and was given up.",
     "Het bericht kon niet binnen de gestelde tijd worden beoordeeld en is opgegeven.",
     "Acceptance was unavailable for the whole queue lifetime; look for the hop's deferrals in Postfix's log.",
+)
+
+RECEIVED_BEFORE = Reason(
+    "DGP-4006",
+    250,
+    "2.0.0",
+    "The same message was received before, as {earlier}; it is now delivered once more.",
+    "Hetzelfde bericht is al eerder ontvangen, als {earlier}; het wordt nu nogmaals afgeleverd.",
+    "Stands on a positive receipt. Same party, Message-ID, recipient and body; the flow's policy is tell.",
 )
 
 # --- 9xxx: faults of ours, always temporary --------------------------------------------------------------------------
@@ -676,6 +702,14 @@ INTERNAL_ERROR = Reason(
     "The gateway met an internal fault; try again later.",
     "De voorziening heeft een interne storing; probeer het later opnieuw.",
     "The log line with this code has the fault; please report it.",
+)
+HISTORY_UNAVAILABLE = Reason(
+    "DGP-9008",
+    451,
+    "4.3.0",
+    "Whether the message was received before is not known now; try again later.",
+    "Of het bericht al eerder is ontvangen, is nu niet na te gaan; probeer het later opnieuw.",
+    "Look at the policy daemon, at RESUBMISSION_SOCKET, and at the server of DIRECTORY_WRITE_DSN.",
 )
 
 CATALOGUE: Final[dict[str, Reason]] = {

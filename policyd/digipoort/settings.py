@@ -127,8 +127,17 @@ class PolicydSettings(CommonSettings):
     directory_dsn: str = _dsn(
         "libpq conninfo of the directory, multi-host allowed; read only", default="dbname=digipoort"
     )
+    directory_write_dsn: str = _dsn(
+        "libpq conninfo of the server that remembers submissions", default="dbname=digipoort"
+    )
     policyd_socket: Path = _setting(
         Path("/run/digipoort/policyd.sock"), doc="UNIX socket that Postfix's smtpd connects to", check=_socket_path
+    )
+    resubmission_socket: Path = _setting(
+        Path("/run/digipoort/resubmission.sock"), doc="UNIX socket that the milters connect to", check=_socket_path
+    )
+    resubmission_window_days: int = _setting(
+        30, doc="days in which a message that comes again is recognised", check=_between(1, 3650)
     )
     logical_domains: tuple[str, ...] = _setting(doc="domains of logical addresses, separated by commas or spaces")
     request_deadline: float = _setting(
@@ -178,6 +187,14 @@ class MilterSettings(CommonSettings):
     )
     profiles_file: Path = _setting(
         Path("/var/lib/digipoort/maps/profiles.json"), doc="flow profiles that maps publish wrote", check=_absolute
+    )
+    resubmission_socket: Path = _setting(
+        Path("/run/digipoort/resubmission.sock"),
+        doc="UNIX socket of the policy daemon that is asked about earlier submissions",
+        check=_socket_path,
+    )
+    resubmission_deadline: float = _setting(
+        2.0, doc="seconds until a message waits because that was not answered, DGP-9008", check=_between(0.1, 60)
     )
     gateway_name: str = _setting("digipoort", doc="the name that receipts carry as Reporting-MTA")
     logical_domains: tuple[str, ...] = _setting(doc="domains of logical addresses, separated by commas or spaces")

@@ -51,10 +51,17 @@ class UnixServer:
         self._stopping = False
 
     async def start(self, path: Path) -> None:
-        """Listen at `path`, mode 0660; a socket that a former process left there is replaced. Raises OSError."""
+        """Listen at `path`, mode 0660; a socket that a former process left there is replaced.
+
+        Raises OSError, whose filename is the path.
+        """
         former = os.umask(SOCKET_UMASK)
         try:
             self._server = await asyncio.start_unix_server(self._serve, path, limit=self._limit, backlog=BACKLOG)
+        except OSError as error:
+            # asyncio leaves it out, and a daemon may have more than one.
+            error.filename = str(path)
+            raise
         finally:
             os.umask(former)
         self._path = path

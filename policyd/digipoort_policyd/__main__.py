@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
-from digipoort import daemon
+from digipoort import daemon, resubmission
 from digipoort.directory.pool import open_pool
 from digipoort.settings import PolicydSettings
 from digipoort.unixserver import UnixServer
 from digipoort_policyd.protocol import END_OF_REQUEST, MAX_REQUEST_OCTETS
+from digipoort_policyd.resubmission import ResubmissionService, keep_pruned
 from digipoort_policyd.service import PolicyService
 
 if TYPE_CHECKING:
@@ -32,12 +35,20 @@ async def serve(settings: PolicydSettings, logger: FilteringBoundLogger) -> None
     pool = open_pool(settings.directory_dsn, settings.directory_connections, settings.request_deadline)
     service = PolicyService(pool.fetch_one, logger, settings)
     server = UnixServer(service, terminator=END_OF_REQUEST, max_request=MAX_REQUEST_OCTETS)
+    writing = open_pool(settings.directory_write_dsn, settings.directory_connections, settings.request_deadline)
+    memory = ResubmissionService(writing.fetch_one, logger, settings)
+    second = UnixServer(memory, terminator=resubmission.END_OF_BLOCK, max_request=resubmission.MAX_BLOCK_OCTETS)
     await server.start(settings.policyd_socket)
+    await second.start(settings.resubmission_socket)
+    pruning = asyncio.create_task(keep_pruned(memory))
     logger.info("policyd_started", socket=str(settings.policyd_socket))
     await stop.wait()
-    cut_off = await server.stop(settings.drain_seconds)
-    await pool.close()
-    logger.info("policyd_stopped", cut_off=cut_off)
+    pruning.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await pruning
+    cut_off = await asyncio.gather(*(one.stop(settings.drain_seconds) for one in (server, second)))
+    await asyncio.gather(pool.close(), writing.close())
+    logger.info("policyd_stopped", cut_off=sum(cut_off))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from digipoort.framing import RequestMalformed
+from digipoort.framing import RequestMalformed, parse_attributes
 
 if TYPE_CHECKING:
     from digipoort.reasons import Finding
@@ -50,7 +50,7 @@ def parse_request(block: bytes) -> PolicyRequest:
     Raises RequestMalformed for what Postfix would not send, and for a request that is not about a recipient:
     authorisation is decided at RCPT TO, so a question at another moment means that master.cf is wrong, which must show.
     """
-    attributes = _attributes(block)
+    attributes = parse_attributes(block)
     if attributes.get(b"request") != b"smtpd_access_policy":
         raise RequestMalformed("The attribute request is not smtpd_access_policy.")
     context = CONTEXTS.get(attributes.get(b"policy_context", b""))
@@ -71,15 +71,6 @@ def parse_request(block: bytes) -> PolicyRequest:
         instance=attributes.get(b"instance", b""),
         client_address=attributes.get(b"client_address", b""),
     )
-
-
-def _attributes(block: bytes) -> dict[bytes, bytes]:
-    if b"\0" in block:
-        raise RequestMalformed("The request holds a NUL octet.")
-    try:
-        return dict(line.split(b"=", 1) for line in block.removesuffix(END_OF_REQUEST).split(b"\n"))
-    except ValueError:
-        raise RequestMalformed("A line of the request has no equals sign.") from None
 
 
 def _size(value: bytes) -> int:

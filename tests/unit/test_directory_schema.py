@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
@@ -98,6 +99,7 @@ WRONG: list[tuple[str, LiteralString]] = [
     ),
     ("flow_size_limit_check", "UPDATE flow SET size_limit = 0"),
     ("flow_interface_check", "UPDATE flow SET interface = '[]'"),
+    ("flow_resubmission_check", "UPDATE flow SET resubmission = 'warn'"),
     ("flow_code_key", "UPDATE flow SET code = 'EMCS' WHERE code = 'AGS'"),
     ("destination_domain_check", "UPDATE destination SET domain = 'Agency.test'"),
     ("destination_domain_check", "UPDATE destination SET domain = 'agency'"),
@@ -176,6 +178,26 @@ WRONG: list[tuple[str, LiteralString]] = [
         SELECT 'x', party_id, '$x', '{pop3}', id FROM target WHERE kind = 'remote'""",
     ),
     ("credential_certificate_fingerprint_check", "UPDATE credential SET certificate_fingerprint = 'AB:CD'"),
+    (
+        "submission_party_id_fkey",
+        """INSERT INTO submission (party_id, message, digest, reference)
+        VALUES (0, sha256(''), sha256(''), 'DP-20260102-0123456789ABCDEF')""",
+    ),
+    (
+        "submission_message_check",
+        """INSERT INTO submission (party_id, message, digest, reference)
+        SELECT id, 'short', sha256(''), 'DP-20260102-0123456789ABCDEF' FROM party""",
+    ),
+    (
+        "submission_digest_check",
+        """INSERT INTO submission (party_id, message, digest, reference)
+        SELECT id, sha256(''), '', 'DP-20260102-0123456789ABCDEF' FROM party""",
+    ),
+    (
+        "submission_reference_check",
+        """INSERT INTO submission (party_id, message, digest, reference)
+        SELECT id, sha256(''), sha256(''), E'DP-20260102-0123456789ABCDEF\n' FROM party""",
+    ),
 ]
 
 
@@ -280,6 +302,50 @@ def test_a_role_reads_what_its_program_asks(
     assert connection.execute(query, parameters).fetchone() is not None
 
 
+SUBMISSION: dict[str, object] = {
+    "sender": "bloemen@party.test",
+    "message": b"\0" * 32,
+    "digest": b"\1" * 32,
+    "reference": "DP-20260102-0123456789ABCDEF",
+    "window": timedelta(days=30),
+    "batch": 10,
+}
+
+
+def test_a_role_remembers_submissions_and_writes_nothing_else(connection: Connection[TupleRow]) -> None:
+    counter = one(connection, queries.CHANGE_COUNTER)
+    logged = one(connection, "SELECT count(*) FROM change_log")
+    connection.execute("SET ROLE digipoort_resubmission")
+    kept = (SUBMISSION["reference"], SUBMISSION["digest"])
+    assert connection.execute(queries.CLAIM_SUBMISSION, SUBMISSION).fetchone() == kept
+    assert connection.execute(queries.RECALL_SUBMISSION, SUBMISSION).fetchone() == kept
+    assert connection.execute(queries.PRUNE_SUBMISSIONS, SUBMISSION).fetchone() == (0,)
+    assert connection.execute(queries.RELEASE_SUBMISSION, SUBMISSION).fetchone() == kept[:1]
+    connection.execute("RESET ROLE")
+    assert one(connection, queries.CHANGE_COUNTER) == counter
+    assert one(connection, "SELECT count(*) FROM change_log") == logged
+
+
+def test_only_that_role_and_only_that_table(connection: Connection[TupleRow]) -> None:
+    rows = connection.execute(
+        """
+        SELECT table_name, privilege_type FROM information_schema.table_privileges
+        WHERE grantee = 'digipoort_resubmission'
+        """
+    ).fetchall()
+    assert set(rows) == {("submission", privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")}
+
+
+def test_what_is_remembered_does_not_keep_a_party(connection: Connection[TupleRow]) -> None:
+    connection.execute(queries.ADD_PARTY, {"code": "WEG", "name": "Weg", "kind": "private"})
+    connection.execute(
+        """INSERT INTO submission (party_id, message, digest, reference)
+        SELECT id, sha256(''), sha256(''), 'DP-20260102-0123456789ABCDEF' FROM party WHERE code = 'WEG'"""
+    )
+    connection.execute("DELETE FROM party WHERE code = 'WEG'")
+    assert one(connection, "SELECT count(*) FROM submission") == 0
+
+
 FORBIDDEN: list[tuple[LiteralString, LiteralString]] = [
     ("SET ROLE digipoort_read", "SELECT password_hash FROM credential"),
     ("SET ROLE digipoort_read", "SELECT * FROM credential"),
@@ -287,6 +353,13 @@ FORBIDDEN: list[tuple[LiteralString, LiteralString]] = [
     ("SET ROLE digipoort_read", "UPDATE party SET active = true"),
     ("SET ROLE digipoort_read", "UPDATE change_counter SET value = 1"),
     ("SET ROLE digipoort_read", "DELETE FROM connection"),
+    ("SET ROLE digipoort_read", "SELECT * FROM submission"),
+    ("SET ROLE digipoort_resubmission", "SELECT * FROM address"),
+    ("SET ROLE digipoort_resubmission", "SELECT code FROM party"),
+    ("SET ROLE digipoort_resubmission", "UPDATE address SET address = 'x@y.test'"),
+    ("SET ROLE digipoort_resubmission", "DELETE FROM party"),
+    ("SET ROLE digipoort_resubmission", "UPDATE flow SET resubmission = 'accept'"),
+    ("SET ROLE digipoort_resubmission", "TRUNCATE submission"),
     ("SET ROLE digipoort_auth", "SELECT address FROM address"),
     ("SET ROLE digipoort_auth", "SELECT name FROM party"),
     ("SET ROLE digipoort_auth", "UPDATE credential SET password_hash = '$x'"),

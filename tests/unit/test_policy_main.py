@@ -34,6 +34,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return os.environ | {
         FILE_VARIABLE: str(settings),
         "POLICYD_SOCKET": str(tmp_path / "policyd.sock"),
+        "RESUBMISSION_SOCKET": str(tmp_path / "resubmission.sock"),
         "SYSLOG_SOCKET": str(tmp_path / "syslog"),
     }
 
@@ -47,17 +48,18 @@ def test_every_fault_in_the_settings_is_told(environment: dict[str, str]) -> Non
     assert "LOGICAL_DOMAINS needs at least one value" in result.stderr
 
 
-def test_a_socket_that_cannot_be_is_told(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("name", ["policyd", "resubmission"])
+def test_a_socket_that_cannot_be_is_told(environment: dict[str, str], name: str) -> None:
     result = subprocess.run(
         COMMAND,
         check=False,
-        env=environment | {"POLICYD_SOCKET": "/nonexistent/policyd.sock"},
+        env=environment | {f"{name.upper()}_SOCKET": f"/nonexistent/{name}.sock"},
         capture_output=True,
         text=True,
         timeout=30,
     )
     assert result.returncode == 1
-    assert "event=socket_unusable socket=/nonexistent/policyd.sock" in result.stderr
+    assert f"event=socket_unusable socket=/nonexistent/{name}.sock" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -13,7 +13,9 @@ from digipoort.directory import store
 from digipoort.directory.objects import DEFAULT_SIZE_LIMIT, Flow, Party
 from digipoort.interface.profile import ProfilesInvalidError, parse_interface
 from digipoort.profiles import MAX_SIZE_LIMIT
+from digipoort.resubmission import Policy
 
+_POLICY = click.Choice([policy.value for policy in Policy])
 party = object_group("party", "Organisations: private parties and government agencies.")
 flow = object_group("flow", "Message flows, each of one government party.")
 
@@ -80,10 +82,19 @@ def _parsed_interface(text: str | bytes) -> dict[str, Any]:
 @click.option(
     "--interface", default="{}", callback=_interface, metavar="JSON", help="What differs from the default profile."
 )
-def add_flow(code: str, name: str, owner: str, size_limit: int, interface: dict[str, Any]) -> None:
+@click.option(
+    "--resubmission",
+    type=_POLICY,
+    default=Policy.TELL.value,
+    show_default=True,
+    help="What is done with a message that was received before.",
+)
+def add_flow(  # noqa: PLR0913 - click hands in each option
+    code: str, name: str, owner: str, size_limit: int, interface: dict[str, Any], resubmission: str
+) -> None:
     """Add the message flow CODE, called NAME."""
     with frame.changing() as change:
-        store.add(change, Flow(code, name, owner, size_limit, interface))
+        store.add(change, Flow(code, name, owner, size_limit, interface, resubmission))
     click.echo(f"added flow {code}")
 
 
@@ -95,6 +106,16 @@ def limit_flow(code: str, octets: int) -> None:
     with frame.changing() as change:
         store.set_size_limit(change, code, octets)
     click.echo(f"flow {code} is limited to {octets} octets; hosts learn it by digipoort maps publish")
+
+
+@flow.command("resubmission")
+@click.argument("code")
+@click.argument("policy", type=_POLICY)
+def change_resubmission(code: str, policy: str) -> None:
+    """Accept, refuse, or accept and tell, when the flow CODE gets a message that was received before."""
+    with frame.changing() as change:
+        store.set_resubmission(change, code, policy)
+    click.echo(f"flow {code}: resubmissions, {policy}; hosts learn it by digipoort maps publish")
 
 
 @flow.command("interface")

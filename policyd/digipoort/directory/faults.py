@@ -25,6 +25,7 @@ SENTENCES: Final[dict[str, str]] = {
     "flow_owner_id_owner_kind_fkey": "A flow is owned by a government party; this party is private.",
     "flow_size_limit_check": "A size limit is a number of octets above zero.",
     "flow_interface_check": "An interface profile is a JSON object.",
+    "flow_resubmission_check": "A flow's policy for resubmissions is accept, refuse or tell.",
     "destination_domain_key": "There is a destination for this domain already.",
     "destination_domain_check": "A destination's domain is in lower case and has a dot.",
     "destination_nexthop_check": "A nexthop is host, [host], host:port or [host]:port.",
@@ -64,6 +65,10 @@ SENTENCES: Final[dict[str, str]] = {
     "credential_mailbox_id_party_id_mailbox_kind_fkey": "A credential opens a mailbox of its own party only.",
     "credential_certificate_fingerprint_check": "A certificate fingerprint is 32 pairs of 0-9 and A-F, colons between.",
     "credential_pop3_needs_mailbox": "A credential with the service pop3 needs a mailbox.",
+    "submission_party_id_fkey": "A submission is remembered for a party that exists.",
+    "submission_message_check": "A submission is remembered by a hash of 32 octets.",
+    "submission_digest_check": "A digest has 32 octets.",
+    "submission_reference_check": "A reference is DP-, eight digits, - and 16 characters.",
 }
 
 # The first that fits counts; errors of one constraint are not here.

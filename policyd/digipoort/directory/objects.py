@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from digipoort.resubmission import Policy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
@@ -26,13 +28,17 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A message flow, owned by the government party with the code `owner`; `size_limit` in octets."""
+    """A message flow, owned by the government party with the code `owner`; `size_limit` in octets.
+
+    `resubmission` is a value of resubmission.Policy.
+    """
 
     code: str
     name: str
     owner: str
     size_limit: int = DEFAULT_SIZE_LIMIT
     interface: Mapping[str, Any] = field(default_factory=dict)
+    resubmission: str = Policy.TELL.value
 
 
 @dataclass(frozen=True, slots=True)

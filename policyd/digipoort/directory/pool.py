@@ -49,8 +49,9 @@ class DirectoryPool:
         """Return the first row of a statement, or None when it has no rows; has no deadline, but may be cancelled.
 
         A connection that fails (the server was restarted, a migration changed a prepared statement's result) is
-        replaced and the statement is sent once more: it must only read. Raises DirectoryUnavailable when that fails
-        too, and psycopg.DataError when a parameter is one that PostgreSQL cannot take.
+        replaced and the statement is sent once more: it must only read, or change nothing the second time. Raises
+        DirectoryUnavailable when that fails too, and psycopg.DataError when a parameter is one that PostgreSQL cannot
+        take.
         """
         async with self._turn:
             # The one used last is the one most likely to be connected.

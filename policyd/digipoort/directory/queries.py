@@ -72,6 +72,40 @@ LEFT JOIN target ON target.id = credential.mailbox_id
 WHERE credential.login = %(login)s
 """
 
+# --- resubmissions ---------------------------------------------------------------------------------------------------
+
+# One statement, so that of two hosts that claim at once exactly one is first: the other waits for the row and finds it.
+# What is older than the window counts as not there. The row returned is the one that stands afterwards.
+CLAIM_SUBMISSION: Final[LiteralString] = """
+INSERT INTO submission AS kept (party_id, message, digest, reference)
+SELECT address.party_id, %(message)s, %(digest)s, %(reference)s FROM address WHERE address.address = %(sender)s
+ON CONFLICT (party_id, message) DO UPDATE SET
+    digest = CASE WHEN kept.first_seen < now() - %(window)s THEN excluded.digest ELSE kept.digest END,
+    reference = CASE WHEN kept.first_seen < now() - %(window)s THEN excluded.reference ELSE kept.reference END,
+    first_seen = CASE WHEN kept.first_seen < now() - %(window)s THEN excluded.first_seen ELSE kept.first_seen END
+RETURNING kept.reference, kept.digest
+"""
+RECALL_SUBMISSION: Final[LiteralString] = """
+SELECT submission.reference, submission.digest
+FROM address JOIN submission ON submission.party_id = address.party_id AND submission.message = %(message)s
+WHERE address.address = %(sender)s
+"""
+RELEASE_SUBMISSION: Final[LiteralString] = """
+DELETE FROM submission USING address
+WHERE address.address = %(sender)s AND submission.party_id = address.party_id
+AND submission.message = %(message)s AND submission.reference = %(reference)s
+RETURNING submission.reference
+"""
+# Rows that another host is deleting or renewing at this moment are passed over.
+PRUNE_SUBMISSIONS: Final[LiteralString] = """
+WITH pruned AS (
+    DELETE FROM submission WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM submission WHERE first_seen < now() - %(window)s LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+    )) RETURNING 1
+)
+SELECT count(*) FROM pruned
+"""
+
 # --- publication -----------------------------------------------------------------------------------------------------
 
 CHANGE_COUNTER: Final[LiteralString] = "SELECT value FROM change_counter"
@@ -91,7 +125,7 @@ PUBLISHED_MAILBOXES: Final[LiteralString] = (
 PUBLISHED_DESTINATIONS: Final[LiteralString] = (
     "SELECT domain, nexthop, tls_level, tls_match FROM destination ORDER BY domain"
 )
-PUBLISHED_FLOWS: Final[LiteralString] = "SELECT code, size_limit, interface FROM flow ORDER BY code"
+PUBLISHED_FLOWS: Final[LiteralString] = "SELECT code, size_limit, interface, resubmission FROM flow ORDER BY code"
 PUBLISHED_FLOW_ADDRESSES: Final[LiteralString] = """
 SELECT address.address, flow.code FROM address JOIN flow ON flow.id = address.flow_id ORDER BY address.address
 """
@@ -106,11 +140,11 @@ ADD_PARTY: Final[LiteralString] = "INSERT INTO party (code, name, kind) VALUES (
 LIST_PARTIES: Final[LiteralString] = "SELECT code, name, kind, active FROM party ORDER BY code"
 
 ADD_FLOW: Final[LiteralString] = """
-INSERT INTO flow (code, name, owner_id, size_limit, interface)
-VALUES (%(code)s, %(name)s, %(owner_id)s, %(size_limit)s, %(interface)s)
+INSERT INTO flow (code, name, owner_id, size_limit, interface, resubmission)
+VALUES (%(code)s, %(name)s, %(owner_id)s, %(size_limit)s, %(interface)s, %(resubmission)s)
 """
 LIST_FLOWS: Final[LiteralString] = """
-SELECT flow.code, flow.name, party.code AS owner, flow.size_limit, flow.interface
+SELECT flow.code, flow.name, party.code AS owner, flow.size_limit, flow.resubmission, flow.interface
 FROM flow JOIN party ON party.id = flow.owner_id ORDER BY flow.code
 """
 
@@ -190,6 +224,7 @@ SET_CREDENTIAL_HASH: Final[LiteralString] = (
     "UPDATE credential SET password_hash = %(password_hash)s WHERE login = %(login)s"
 )
 SET_SIZE_LIMIT: Final[LiteralString] = "UPDATE flow SET size_limit = %(size_limit)s WHERE code = %(flow)s"
+SET_RESUBMISSION: Final[LiteralString] = "UPDATE flow SET resubmission = %(resubmission)s WHERE code = %(flow)s"
 SET_INTERFACE: Final[LiteralString] = "UPDATE flow SET interface = %(interface)s WHERE code = %(flow)s"
 # Only the period that holds the day or goes on after it is cut off; what ended before it stays as it was.
 END_CONNECTION: Final[LiteralString] = """

@@ -4,7 +4,8 @@ The format; keys without a comment are required strings, and any other key is a 
 
     [[party]]         code, name, kind ("private" or "government")
     [[flow]]          code, name, owner (a party's code), size_limit (octets; default 10 MiB, our own choice),
-                      interface (a table; default empty: the default profile)
+                      interface (a table; default empty: the default profile),
+                      resubmission ("accept", "refuse" or "tell"; default tell)
     [[destination]]   domain, nexthop (host or [host], with or without :port),
                       tls_level (encrypt, dane-only, fingerprint, verify or secure; default secure),
                       tls_match (optional)
@@ -42,6 +43,7 @@ from digipoort.directory.objects import (
 )
 from digipoort.interface.profile import ProfilesInvalidError, parse_interface
 from digipoort.profiles import MAX_SIZE_LIMIT
+from digipoort.resubmission import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -166,7 +168,8 @@ def _flow(table: _Table) -> Flow:
         raise SeedError(f"The seed file is not usable: {error}.") from error
     if not 1 <= size_limit <= MAX_SIZE_LIMIT:
         raise SeedError(f"{table.name}: size_limit is not a number from 1 to {MAX_SIZE_LIMIT}.")
-    return Flow(table.take("code"), table.take("name"), table.take("owner"), size_limit, interface)
+    resubmission = table.take("resubmission", str, Policy.TELL.value)
+    return Flow(table.take("code"), table.take("name"), table.take("owner"), size_limit, interface, resubmission)
 
 
 def _destination(table: _Table) -> Destination:

@@ -143,6 +143,11 @@ def set_interface(connection: Connection[TupleRow], flow: str, interface: Mappin
     _update(connection, queries.SET_INTERFACE, values, f"There is no flow {flow}.")
 
 
+def set_resubmission(connection: Connection[TupleRow], flow: str, policy: str) -> None:
+    """Give a flow another policy for resubmissions (a value of resubmission.Policy)."""
+    _update(connection, queries.SET_RESUBMISSION, {"flow": flow, "resubmission": policy}, f"There is no flow {flow}.")
+
+
 def end_connection(connection: Connection[TupleRow], address: str, flow: str, last: date) -> None:
     """Make `last` the last day of the connection that is valid then."""
     values = {"address_id": _address_id(connection, address), "flow_id": _flow_id(connection, flow), "last": last}
@@ -162,6 +167,7 @@ def _add_flow(connection: Connection[TupleRow], flow: Flow) -> None:
         "owner_id": _party_id(connection, flow.owner),
         "size_limit": flow.size_limit,
         "interface": Jsonb(dict(flow.interface)),
+        "resubmission": flow.resubmission,
     }
     connection.execute(queries.ADD_FLOW, values)
 

@@ -8,7 +8,7 @@ from digipoort import reasons
 from digipoort.interface.addresses import parse_addresses
 from digipoort.interface.collector import Collector
 from digipoort.interface.fields import field_octets
-from digipoort.interface.header_values import auto_submitted_keyword, is_date_time, is_message_id
+from digipoort.interface.header_values import auto_submitted_keyword, is_date_time, message_id
 from digipoort.reasons import Finding
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class HeaderRules:
     def _valued(self) -> Iterator[Finding]:
         if not all(map(is_date_time, self._values.get("date", []))):
             yield Finding(reasons.DATE_INVALID)
-        if not all(map(is_message_id, self._values.get("message-id", []))):
+        if not all(map(message_id, self._values.get("message-id", []))):
             yield Finding(reasons.MESSAGE_ID_INVALID)
         for keyword in map(auto_submitted_keyword, self._values.get("auto-submitted", [])):
             if keyword not in self._profile.auto_submitted:

@@ -49,10 +49,14 @@ def is_date_time(value: bytes) -> bool:
     return match["day_name"] is None or _DAYS.index(match["day_name"].lower()) == moment.weekday()
 
 
-def is_message_id(value: bytes) -> bool:
-    """Tell whether a value is one msg-id of RFC 5322 section 3.6.4, none of its obsolete forms."""
+def message_id(value: bytes) -> bytes | None:
+    """Return the msg-id that a value is, brackets included (RFC 5322 section 3.6.4, none of its obsolete forms).
+
+    Comments and folds are gone; None when it is not exactly one.
+    """
     plain = without_comments(value)
-    return plain is not None and _MESSAGE_ID.fullmatch(unfolded(plain)) is not None
+    match = _MESSAGE_ID.fullmatch(unfolded(plain)) if plain is not None else None
+    return match[0] if match else None
 
 
 def auto_submitted_keyword(value: bytes) -> str:

@@ -41,7 +41,11 @@ GUARDS: Final = frozenset(
         reasons.MESSAGE_TOO_LARGE,
     )
 )
-CHECK_CODES: Final = frozenset(code for code in reasons.CATALOGUE if code.startswith("DGP-3"))
+# What no message shows by itself: they follow from earlier ones (digipoort.resubmission).
+_FROM_EARLIER: Final = frozenset({reasons.RESUBMITTED.code, reasons.MESSAGE_ID_REUSED.code})
+CHECK_CODES: Final = frozenset(code for code in reasons.CATALOGUE if code.startswith("DGP-3")) - _FROM_EARLIER
+# RESUBMITTED has no switch: whether it is refused is the flow's own policy.
+_SWITCHES: Final = CHECK_CODES | {reasons.MESSAGE_ID_REUSED.code}
 _OFF_BY_DEFAULT: Final = frozenset({reasons.CHARSET_INVALID.code, reasons.UUENCODE_PRESENT.code})
 _MAX_LIST: Final = 1000
 _WORD: Final = r"[!#-'*+\-.0-9A-Z^-~]+"
@@ -146,7 +150,7 @@ def _require_text_codecs(charsets: list[str], code: str) -> None:
 def _off(value: object, code: str) -> frozenset[str]:
     if not isinstance(value, dict) or not all(isinstance(switch, bool) for switch in value.values()):
         raise ProfilesInvalidError(f"checks of flow {code} is not an object of true and false")
-    unknown = value.keys() - CHECK_CODES
+    unknown = value.keys() - _SWITCHES
     if unknown:
         raise ProfilesInvalidError(f"checks of flow {code} has codes of no check: {', '.join(sorted(unknown))}")
     off = {check for check, switch in value.items() if not switch}
