@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from digipoort import log
 from digipoort.interface.fields import HeaderField
+from digipoort.resubmission import History, Standing
 from digipoort.settings import MilterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from structlog.typing import FilteringBoundLogger
+
+    from digipoort.resubmission import Question
 
 REFERENCE: Final = "DP-20260102-0123456789ABCDEF"
 DIGEST: Final = "sha256=" + "0f" * 32
@@ -153,6 +156,11 @@ def logger() -> FilteringBoundLogger:
     standard = logging.getLogger("milter-test")
     standard.setLevel(logging.INFO)
     return log.wrap(standard)
+
+
+def nothing_earlier(questions: Sequence[Question]) -> list[History]:
+    """Stand in for a policy daemon that remembers no submission."""
+    return [History(Standing.FIRST) for _ in questions]
 
 
 def no_macro(_name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from typing import TYPE_CHECKING, Final
@@ -14,10 +15,13 @@ from digipoort.interface.fields import HeaderField, is_gateway_header
 from digipoort.interface.inspection import Inspection
 from digipoort.reasons import Finding
 from digipoort.references import ENVELOPE_HEADER, MEASURES_HEADER
+from digipoort.resubmission import Submitted, Unanswered
+from digipoort_milter import resubmission_client
 from digipoort_milter.envelope import parse_envelope
 from digipoort_milter.marks import read_marks
 from digipoort_milter.outcome import ChangeSender, Outcome, removals
 from digipoort_milter.profile_store import ProfileStore
+from digipoort_milter.repetition import refusals, sole_message_id
 from digipoort_milter.session import Session
 
 if TYPE_CHECKING:
@@ -29,23 +33,28 @@ if TYPE_CHECKING:
     from digipoort.settings import MilterSettings
     from digipoort_milter.marks import Marks
     from digipoort_milter.outcome import Change
+    from digipoort_milter.resubmission_client import Ask
 
 ACTIONS: Final = Milter.CHGHDRS | Milter.CHGFROM
 _MAX_RECIPIENTS: Final = 1000
 _MAX_GATEWAY_HEADERS: Final = 20
+# One is wanted; of two it is known that they are too many.
+_MAX_MESSAGE_IDS: Final = 2
 
 
 class Acceptance:
     """One message before its verdict."""
 
-    def __init__(self, sender: bytes, profiles: Profiles | None, log: FilteringBoundLogger) -> None:
-        """`profiles` are those in force, None when none could ever be read."""
+    def __init__(self, sender: bytes, profiles: Profiles | None, ask: Ask, log: FilteringBoundLogger) -> None:
+        """`profiles` are those in force, None when none could ever be read; `ask` asks about earlier submissions."""
         self._started = time.perf_counter()
         self._log = log
         self._sender = sender
         self._profiles = profiles
+        self._ask = ask
         self._recipients: tuple[str, ...] = ()
         self._gateway_fields: list[HeaderField] = []
+        self._message_ids: list[bytes] = []
         self._hash = hashlib.sha256()
         self._flow: FlowProfile | None = None
         self._inspection: Inspection | None = None
@@ -65,6 +74,8 @@ class Acceptance:
                 self._gateway_fields.append(HeaderField(name, value))
         elif self._inspection is not None:
             self._inspection.header(name, value)
+            if name.strip().lower() == "message-id" and len(self._message_ids) < _MAX_MESSAGE_IDS:
+                self._message_ids.append(value)
 
     def body(self, chunk: bytes) -> None:
         """Digest and inspect a part of the body."""
@@ -100,9 +111,26 @@ class Acceptance:
             return [Finding(reasons.STAGE_ONE_MARK_MISSING)]
         if marks.digest != f"sha256={self._hash.hexdigest()}":
             return [Finding(reasons.BODY_CHANGED)]
-        if self._inspection is None:
+        if self._flow is None or self._inspection is None:
             return [Finding(reasons.NOT_YET_PUBLISHED)]
-        return self._inspection.finish(marks.measures)
+        # Last, because it remembers the message: one that is refused anyway was never received.
+        return self._inspection.finish(marks.measures) or self._earlier(marks, self._flow)
+
+    def _earlier(self, marks: Marks, flow: FlowProfile) -> list[Finding]:
+        """Remember the message, and return why what was received before speaks against it."""
+        identifier = sole_message_id(self._message_ids)
+        if identifier is None or not flow.recognises_resubmissions:
+            return []
+        sender, digest = _octets(normalised(self._sender)), marks.digest.removeprefix("sha256=")
+        messages = [
+            Submitted(marks.reference, sender, _octets(recipient), identifier, digest) for recipient in self._recipients
+        ]
+        try:
+            return refusals(flow, messages, self._ask)
+        except Unanswered as cause:
+            reason = reasons.HISTORY_UNAVAILABLE
+            self._log.warning("history_unavailable", ref=marks.reference, reason=reason.code, cause=str(cause))
+            return [Finding(reason)]
 
     def _hand_over(self, marks: Marks) -> tuple[Change, ...]:
         """Remove what was only for this stage, and give the envelope back what the hop could not carry."""
@@ -137,6 +165,10 @@ class Acceptance:
         )
 
 
+def _octets(address: str) -> bytes:
+    return address.encode("utf-8", "surrogateescape")
+
+
 @Milter.header_leading_space
 class AcceptanceSession(Session[Acceptance]):
     """The callbacks of this role."""
@@ -158,8 +190,9 @@ class AcceptanceSession(Session[Acceptance]):
 def session_factory(settings: MilterSettings, log: FilteringBoundLogger) -> Callable[[], AcceptanceSession]:
     """Return what makes the session of a new connection."""
     store = ProfileStore(settings.profiles_file, log)
+    asking = functools.partial(resubmission_client.ask, settings.resubmission_socket, settings.resubmission_deadline)
 
     def begin(sender: bytes, _parameters: tuple[bytes, ...]) -> Acceptance:
-        return Acceptance(sender, store.current(), log)
+        return Acceptance(sender, store.current(), asking, log)
 
     return lambda: AcceptanceSession(begin, log)

@@ -6,17 +6,23 @@ envelope sender is none of ours: it is let through untouched.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
 import Milter
 
+from digipoort import reasons
 from digipoort.interface.addresses import parse_addresses
 from digipoort.interface.fields import HeaderField, field_octets
+from digipoort.reasons import Finding
 from digipoort.references import REFERENCE_HEADER
+from digipoort.resubmission import Unanswered
+from digipoort_milter import resubmission_client
 from digipoort_milter.outcome import Outcome, ReplaceBody, removals, sole_header
 from digipoort_milter.profile_store import ProfileStore
+from digipoort_milter.repetition import told
 from digipoort_milter.report_reader import NotUnderstoodError, find_reference, parse_date, read_report
 from digipoort_milter.report_writer import write_minimal, write_report
 from digipoort_milter.session import Session
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from digipoort_milter.outcome import Change
     from digipoort_milter.report_reader import Report
     from digipoort_milter.report_writer import Receipt
+    from digipoort_milter.resubmission_client import Ask
 
 ACTIONS: Final = Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY
 MAX_NOTIFICATION_OCTETS: Final = 4 * 1_048_576
@@ -59,11 +66,14 @@ _KEPT_FIELDS: Final = frozenset(
 class ReceiptMessage:
     """One notification on its way to a submitter."""
 
-    def __init__(self, settings: MilterSettings, profiles: Profiles | None, log: FilteringBoundLogger) -> None:
-        """Start collecting it; without `profiles` the receipt does not name the flow."""
+    def __init__(
+        self, settings: MilterSettings, profiles: Profiles | None, ask: Ask, log: FilteringBoundLogger
+    ) -> None:
+        """Start collecting it; without `profiles` the receipt names neither the flow nor an earlier submission."""
         self._started = time.perf_counter()
         self._settings = settings
         self._profiles = profiles
+        self._ask = ask
         self._log = log
         self._fields: list[HeaderField] = []
         self._header_octets = 0
@@ -88,8 +98,10 @@ class ReceiptMessage:
         """Put the receipt in the notification's place."""
         body = bytes(self._body)
         try:
-            report = self._read(body)
+            report = self._told(self._read(body))
             receipt = self._write(report)
+        except Unanswered as cause:
+            return self._wait(cause, macro("i"))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the original must not pass and the verdict must
             receipt = self._minimal(body, error, macro("i"))
         else:
@@ -104,21 +116,41 @@ class ReceiptMessage:
             raise NotUnderstoodError("not one Content-Type")
         return read_report(content_types[0], body, self._settings.logical_domains)
 
-    def _write(self, report: Report) -> Receipt:
+    def _told(self, report: Report) -> Report:
+        """Return the report with what earlier submissions mean to it. Raises Unanswered."""
         self.reference = report.reference
+        submitter = self._submitter()
+        if self._profiles is None or submitter is None:
+            return report
+        return told(report, submitter, self._profiles, self._ask)
+
+    def _wait(self, cause: Unanswered, queue_id: str | None) -> Outcome:
+        """Let the notification wait: it could say too little, and nothing is lost by it."""
+        reason = reasons.HISTORY_UNAVAILABLE
+        self._log.warning(
+            "history_unavailable", ref=self.reference, queue_id=queue_id, reason=reason.code, cause=str(cause)
+        )
+        return Outcome(findings=(Finding(reason),))
+
+    def _write(self, report: Report) -> Receipt:
         dates = self._values("date")
         written = parse_date(dates[0].strip()) if dates else None
         boundary = f"receipt-{secrets.token_hex(16)}"
         return write_report(report, self._settings.gateway_name, self._flow_code(report), written, boundary)
 
     def _flow_code(self, report: Report) -> str | None:
-        """Return the message's flow; its submitter is whom the notification is for."""
-        submitters = [mailbox for value in self._values("to") for mailbox in parse_addresses(value).mailboxes]
-        if self._profiles is None or len(submitters) != 1:
+        """Return the message's flow."""
+        submitter = self._submitter()
+        if self._profiles is None or submitter is None:
             return None
         recipients = tuple(recipient.address.lower() for recipient in report.recipients)
-        flow = self._profiles.flow_for(recipients, submitters[0])
+        flow = self._profiles.flow_for(recipients, submitter)
         return flow.code if flow else None
+
+    def _submitter(self) -> str | None:
+        """Return whom the notification is for: the message's envelope sender."""
+        addressees = [mailbox for value in self._values("to") for mailbox in parse_addresses(value).mailboxes]
+        return addressees[0] if len(addressees) == 1 else None
 
     def _minimal(self, body: bytes, error: Exception, queue_id: str | None) -> Receipt:
         verdict = error.verdict if isinstance(error, NotUnderstoodError) else None
@@ -183,8 +215,9 @@ class ReceiptSession(Session[ReceiptMessage]):
 def session_factory(settings: MilterSettings, log: FilteringBoundLogger) -> Callable[[], ReceiptSession]:
     """Return what makes the session of a new connection."""
     store = ProfileStore(settings.profiles_file, log)
+    asking = functools.partial(resubmission_client.ask, settings.resubmission_socket, settings.resubmission_deadline)
 
     def begin(sender: bytes, _parameters: tuple[bytes, ...]) -> ReceiptMessage | None:
-        return None if sender.strip(b" <>") else ReceiptMessage(settings, store.current(), log)
+        return None if sender.strip(b" <>") else ReceiptMessage(settings, store.current(), asking, log)
 
     return lambda: ReceiptSession(begin, log)

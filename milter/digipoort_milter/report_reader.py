@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_RECIPIENTS: Final = 1000
 _MAX_FIELDS: Final = 1000
 # Submission takes no more; the gateway's own come last.
-_MAX_RETURNED_FIELDS: Final = CEILINGS["max_header_fields"] + 100
+MAX_RETURNED_FIELDS: Final = CEILINGS["max_header_fields"] + 100
 _MAX_DIAGNOSTIC_OCTETS: Final = 8192
 _MAX_ENVELOPE_ID: Final = 100
 _MAX_ADDRESS_OCTETS: Final = 320
@@ -128,7 +128,7 @@ def read_report(content_type: bytes, body: bytes, logical_domains: Collection[st
     if not 1 < len(groups) <= MAX_RECIPIENTS + 1:
         raise NotUnderstoodError("the number of recipients is out of bounds")
     message_fields, *recipient_groups = groups
-    header = parse_fields(returned.header, _MAX_RETURNED_FIELDS)
+    header = parse_fields(returned.header, MAX_RETURNED_FIELDS)
     return Report(
         recipients=_recipients(recipient_groups, logical_domains),
         reference=read_reference(header),

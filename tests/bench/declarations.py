@@ -16,6 +16,7 @@ from digipoort.profiles import parse_profiles
 from digipoort_milter.acceptance import Acceptance
 from digipoort_milter.outcome import AddHeader, Outcome
 from digipoort_milter.submission import Submission
+from tests.milter_samples import nothing_earlier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,8 +62,12 @@ class Message:
 
 
 def profiles_file(interface: Mapping[str, int]) -> bytes:
-    """Return what `digipoort maps publish` writes for one flow, with these overrides of the default interface."""
-    flow = {"size_limit": _SIZE_LIMIT, "interface": dict(interface)}
+    """Return what `digipoort maps publish` writes for one flow, with these overrides of the default interface.
+
+    The flow does not ask about earlier submissions: no policy daemon is measured here.
+    """
+    overrides = {**interface, "checks": {"DGP-3043": False}}
+    flow = {"size_limit": _SIZE_LIMIT, "interface": overrides, "resubmission": "accept"}
     return json.dumps({"version": 1, "addresses": {RECIPIENT: "AGS"}, "flows": {"AGS": flow}}).encode("ascii")
 
 
@@ -108,7 +113,7 @@ def marked(message: Message) -> Message:
 
 def judge(message: Message, profiles: bytes) -> Outcome:
     """Return acceptance's verdict on a marked message, handed over in chunks as Postfix does it."""
-    acceptance = Acceptance(f"<{SENDER}>".encode("ascii"), parse_profiles(profiles), quiet())
+    acceptance = Acceptance(f"<{SENDER}>".encode("ascii"), parse_profiles(profiles), nothing_earlier, quiet())
     acceptance.recipient(f"<{RECIPIENT}>".encode("ascii"))
     for name, value in message.fields:
         acceptance.header(name, value)

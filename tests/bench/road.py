@@ -107,9 +107,13 @@ def _submit(env: Mapping[str, str], count: int) -> None:
     session.starttls(context=context)
     session.login(env["TRADER_LOGIN"], env["TRADER_PASSWORD"])
     text = "".join(f"{number:070}\n" for number in range(BODY_OCTETS // 72))
-    raw = compose(env["TRADER_ADDRESS"], env["AGS_ADDRESS"], "Meting", text).as_bytes()
-    for _ in range(count):
-        session.sendmail(env["TRADER_ADDRESS"], [env["AGS_ADDRESS"]], raw)
+    message = compose(env["TRADER_ADDRESS"], env["AGS_ADDRESS"], "Meting", text)
+    raw, identifier = message.as_bytes(), str(message["Message-ID"]).encode()
+    for number in range(count):
+        # Each its own identifier: as a resubmission it would be another kind of message.
+        session.sendmail(
+            env["TRADER_ADDRESS"], [env["AGS_ADDRESS"]], raw.replace(identifier, b"<%d.%b" % (number, identifier[1:]))
+        )
     session.quit()
 
 

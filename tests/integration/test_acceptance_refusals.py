@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,7 +65,7 @@ def test_government_to_government_is_refused(gateway: Gateway) -> None:
 
 
 DATE = "Date: Mon, 23 Nov 2026 10:00:00 +0100\r\n"
-MESSAGE_ID = "Message-ID: <1@partij.digipoort.test>\r\n"
+MESSAGE_ID = "Message-ID: <{unique}@partij.digipoort.test>\r\n"
 HEAD = "From: {sender}\r\nTo: {recipient}\r\n" + DATE + MESSAGE_ID
 MULTIPART = HEAD + "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=grens\r\n\r\n"
 
@@ -97,7 +98,7 @@ MULTIPART = HEAD + "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary
 )  # fmt: skip
 def test_interface(gateway: Gateway, message: str, code: str) -> None:
     trader, recipient = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
-    raw = message.format(sender=trader.address, recipient=recipient).encode()
+    raw = _filled(message, trader.address, recipient)
     report = _refused(gateway, "TRADER", recipient, raw)
     assert code in report.fields["diagnostic-code"]
     assert report.returned["x-digipoort-reference"] in report.text
@@ -110,8 +111,13 @@ def test_every_finding_is_reported_at_once(gateway: Gateway) -> None:
         assert code in report.text
 
 
+def _filled(message: str, sender: str, recipient: str) -> bytes:
+    """Return a message between these two, under a Message-ID that no other has."""
+    return message.format(sender=sender, recipient=recipient, unique=time.time_ns()).encode()
+
+
 def _message_of(size: int, sender: str, recipient: str) -> bytes:
-    head = HEAD.format(sender=sender, recipient=recipient).encode() + b"\r\n"
+    head = _filled(HEAD, sender, recipient) + b"\r\n"
     lines = b"x" * 998 + b"\r\n"
     rest = size - len(head)
     body = lines * (rest // 1000)
@@ -135,7 +141,7 @@ def test_the_flows_limit_is_exact(gateway: Gateway) -> None:
 def test_long_lines_at_the_limit_are_not_refused_for_what_the_queue_file_adds(gateway: Gateway) -> None:
     """Postfix announces a queue file's octets: one more than CRLF for each line of 128 octets or more."""
     trader, recipient = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
-    head = HEAD.format(sender=trader.address, recipient=recipient).encode() + b"\r\n"
+    head = _filled(HEAD, trader.address, recipient) + b"\r\n"
     limit = 10_485_760
     lines = (b"x" * 128 + b"\r\n") * ((limit - len(head)) // 130)
     gateway.send(trader, [recipient], head + lines)
@@ -151,17 +157,17 @@ def test_a_claimed_size_is_refused_early(gateway: Gateway) -> None:
 def test_a_deep_nest_gets_its_receipt(gateway: Gateway) -> None:
     """Postfix's own limit of 100 levels would refuse the message, and then the bounce that encloses it."""
     trader, recipient = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
-    head = HEAD.format(sender=trader.address, recipient=recipient) + "MIME-Version: 1.0\r\n"
+    head = _filled(HEAD, trader.address, recipient) + b"MIME-Version: 1.0\r\n"
     nest = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\r\n\r\n--b{n}\r\n' for n in range(110))
-    report = _refused(gateway, "TRADER", recipient, (head + nest + "\r\nx\r\n").encode())
+    report = _refused(gateway, "TRADER", recipient, head + nest.encode() + b"\r\nx\r\n")
     assert "DGP-3010" in report.text
 
 
 def test_a_field_that_postfix_would_cut_is_refused(gateway: Gateway) -> None:
     trader, recipient = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
-    head = HEAD.format(sender=trader.address, recipient=recipient)
+    head = _filled(HEAD, trader.address, recipient)
     field = "X-Long: a\r\n" + (" " + "x" * 900 + "\r\n") * 70
-    report = _refused(gateway, "TRADER", recipient, (head + field + "\r\nx\r\n").encode())
+    report = _refused(gateway, "TRADER", recipient, head + field.encode() + b"\r\nx\r\n")
     assert "DGP-3022 (header=X-Long" in report.fields["diagnostic-code"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,7 +97,7 @@ def test_swaks_works_with_the_environment_file(gateway: Gateway) -> None:
             "swaks", "--server", env["GATEWAY_HOST"], "--port", env["SUBMISSION_PORT"], "--tls", "--tls-verify",
             "--tls-ca-path", env["CA_FILE"], "--auth", "PLAIN", "--auth-user", env["TRADER2_LOGIN"],
             "--auth-password", env["TRADER2_PASSWORD"], "--from", env["TRADER2_ADDRESS"], "--to", env["AGS_ADDRESS"],
-            "--h-Message-Id", "<swaks@partij.digipoort.test>",
+            "--h-Message-Id", f"<{time.time_ns()}@partij.digipoort.test>",
         ],
         capture_output=True,
         text=True,

@@ -24,6 +24,7 @@ from tests.milter_samples import (
     chunks,
     logger,
     no_macro,
+    nothing_earlier,
     notification,
 )
 from tests.milter_samples import settings as milter_settings
@@ -79,7 +80,7 @@ SAMPLES = st.builds(
 
 
 def rebuild(body: bytes, fields: Sequence[HeaderField] = MAIN_FIELDS, cuts: Sequence[int] = ()) -> Outcome:
-    message = ReceiptMessage(milter_settings(), None, logger())
+    message = ReceiptMessage(milter_settings(), None, nothing_earlier, logger())
     for name, value in fields:
         message.header(name, value)
     for piece in chunks(body, cuts):

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 DATABASE: Final = "digipoort"
 # Login roles of the sandbox and the migration's role that each is a member of.
-LOGIN_ROLES: Final = {"policyd": "digipoort_read", "authd": "digipoort_auth", "publisher": "digipoort_read"}
+LOGIN_ROLES: Final = {
+    "policyd": "digipoort_read",
+    "resubmission": "digipoort_resubmission",
+    "authd": "digipoort_auth",
+    "publisher": "digipoort_read",
+}
 
 
 def build() -> Layout:

@@ -48,6 +48,7 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_maillog_file": layout.mail_log,
         "digipoort_syslog_socket": layout.syslog_socket,
         "digipoort_policyd_socket": layout.policyd_run / "policyd.sock",
+        "digipoort_resubmission_socket": layout.policyd_run / "resubmission.sock",
         "digipoort_milter_directory": layout.milter_run,
         "digipoort_authd_socket": layout.authd_run / "authd.sock",
         "digipoort_authd_group": "dovecot",
@@ -89,7 +90,7 @@ def variables(layout: Layout) -> dict[str, object]:
 
 
 def render(layout: Layout, dsns: dict[str, str]) -> None:
-    """Write every configuration file; `dsns` has the directory's conninfo per program, and `write` for the admin."""
+    """Write every configuration file; `dsns` has the directory's conninfo per program, `write` and `resubmission`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROLES),
         undefined=jinja2.StrictUndefined,
@@ -104,7 +105,7 @@ def render(layout: Layout, dsns: dict[str, str]) -> None:
     (layout.dovecot / "dovecot.conf").write_text(text, encoding="utf-8")
     template = environment.get_template("gateway/templates/digipoort.env.j2")
     for program, group in PROGRAM_GROUPS.items():
-        write_dsn = dsns["write"] if program == "admin" else ""
+        write_dsn = {"admin": dsns["write"], "policyd": dsns["resubmission"]}.get(program, "")
         own = {"digipoort_directory_dsn": dsns[program], "digipoort_directory_write_dsn": write_dsn}
         _write_secret(layout.settings / f"{program}.env", template.render(values | own), group)
 

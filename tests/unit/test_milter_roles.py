@@ -64,7 +64,9 @@ def sending() -> submission.SubmissionSession:
 @pytest.fixture
 def profiles(tmp_path: Path) -> Path:
     path = tmp_path / "profiles.json"
-    flows = {"AGS": {"size_limit": 500, "interface": {"max_header_octets": 2000}}}
+    # Earlier submissions are the matter of test_milter_resubmission.py: here nobody is asked.
+    interface = {"max_header_octets": 2000, "checks": {"DGP-3043": False}}
+    flows = {"AGS": {"size_limit": 500, "interface": interface, "resubmission": "accept"}}
     path.write_text(json.dumps({"version": 1, "addresses": {"ags@logical.example": "AGS"}, "flows": flows}))
     return path
 

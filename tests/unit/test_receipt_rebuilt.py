@@ -31,13 +31,14 @@ from tests.milter_samples import (
     Fate,
     logger,
     no_macro,
+    nothing_earlier,
     notification,
     settings,
 )
 
 
 def rebuild(body: bytes, fields: tuple[HeaderField, ...] = MAIN_FIELDS, profiles: Profiles | None = None) -> Outcome:
-    message = receipt.ReceiptMessage(settings(), profiles, logger())
+    message = receipt.ReceiptMessage(settings(), profiles, nothing_earlier, logger())
     for name, value in fields:
         message.header(name, value)
     message.body(body)
