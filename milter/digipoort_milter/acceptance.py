@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 ACTIONS: Final = Milter.CHGHDRS | Milter.CHGFROM
 _MAX_RECIPIENTS: Final = 1000
 _MAX_GATEWAY_HEADERS: Final = 20
+# Callbacks that only keep a field hardly ever meet another session's for Python's lock.
+_BATCH_FIELDS: Final = 200
+_BATCH_OCTETS: Final = 65_536
 # One is wanted; of two it is known that they are too many.
 _MAX_MESSAGE_IDS: Final = 2
 
@@ -53,6 +56,8 @@ class Acceptance:
         self._profiles = profiles
         self._ask = ask
         self._recipients: tuple[str, ...] = ()
+        self._fields: list[HeaderField] = []
+        self._field_octets = 0
         self._gateway_fields: list[HeaderField] = []
         self._message_ids: list[bytes] = []
         self._hash = hashlib.sha256()
@@ -67,26 +72,23 @@ class Acceptance:
         self._recipients += (normalised(address),)
 
     def header(self, name: str, value: bytes) -> None:
-        """Inspect a header field, or keep it when it is one of the gateway's own."""
-        self._open()
-        if is_gateway_header(name):
-            if len(self._gateway_fields) < _MAX_GATEWAY_HEADERS:
-                self._gateway_fields.append(HeaderField(name, value))
-        elif self._inspection is not None:
-            self._inspection.header(name, value)
-            if name.strip().lower() == "message-id" and len(self._message_ids) < _MAX_MESSAGE_IDS:
-                self._message_ids.append(value)
+        """Take a header field; a few are looked at together."""
+        self._fields.append(HeaderField(name, value))
+        self._field_octets += len(value)
+        if self._field_octets > _BATCH_OCTETS or len(self._fields) > _BATCH_FIELDS:
+            self._read_fields()
 
     def body(self, chunk: bytes) -> None:
         """Digest and inspect a part of the body."""
-        self._open()
+        if self._fields:
+            self._read_fields()
         self._hash.update(chunk)
         if self._inspection is not None:
             self._inspection.body(chunk)
 
     def finish(self, macro: Callable[[str], str | None]) -> Outcome:
         """Give the verdict."""
-        self._open()
+        self._read_fields()
         marks = read_marks(self._gateway_fields)
         self.reference = marks.reference if marks else None
         findings = self._findings(marks)
@@ -94,6 +96,20 @@ class Acceptance:
         if marks is None or findings:
             return Outcome(findings=tuple(findings))
         return Outcome(changes=self._hand_over(marks))
+
+    def _read_fields(self) -> None:
+        """Inspect the fields that have come, and keep those that are the gateway's own."""
+        self._open()
+        for field in self._fields:
+            if is_gateway_header(field.name):
+                if len(self._gateway_fields) < _MAX_GATEWAY_HEADERS:
+                    self._gateway_fields.append(field)
+            elif self._inspection is not None:
+                self._inspection.header(field.name, field.value)
+                if field.name.strip().lower() == "message-id" and len(self._message_ids) < _MAX_MESSAGE_IDS:
+                    self._message_ids.append(field.value)
+        self._fields.clear()
+        self._field_octets = 0
 
     def _open(self) -> None:
         """Find the flow, once the envelope is known."""

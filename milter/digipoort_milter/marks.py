@@ -11,7 +11,7 @@ from digipoort.interface.measures import Measures, parse_measures
 from digipoort.references import DIGEST_HEADER, ENVELOPE_HEADER, MEASURES_HEADER, REFERENCE_HEADER, is_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _DIGEST = re.compile(rb"sha256=([0-9a-f]{64})")
 
@@ -31,7 +31,7 @@ def read_marks(fields: Sequence[HeaderField]) -> Marks | None:
     reference = read_reference(fields)
     digest = _sole(fields, DIGEST_HEADER) or b""
     measures = parse_measures(_sole(fields, MEASURES_HEADER) or b"")
-    envelopes = list(_values(fields, ENVELOPE_HEADER))
+    envelopes = _values(fields, ENVELOPE_HEADER)
     if reference is None or measures is None or not _DIGEST.fullmatch(digest) or len(envelopes) > 1:
         return None
     return Marks(reference, digest.decode("ascii"), measures, envelopes[0] if envelopes else b"")
@@ -50,10 +50,11 @@ def read_digest(fields: Sequence[HeaderField]) -> str | None:
     return match[1].decode("ascii") if match else None
 
 
-def _values(fields: Sequence[HeaderField], name: str) -> Iterable[bytes]:
-    return (unfolded(field.value) for field in fields if field.name.lower() == name.lower())
+def _values(fields: Sequence[HeaderField], name: str) -> list[bytes]:
+    key = name.lower()
+    return [unfolded(value) for other, value in fields if other.lower() == key]
 
 
 def _sole(fields: Sequence[HeaderField], name: str) -> bytes | None:
-    values = list(_values(fields, name))
+    values = _values(fields, name)
     return values[0] if len(values) == 1 else None

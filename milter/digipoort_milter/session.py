@@ -72,7 +72,7 @@ class Session(Milter.Base, Generic[HandlerT]):
 
     def guarded(self, take: Callable[[HandlerT], None]) -> None:
         """Hand something to the handler; a failure is remembered for the end of the message."""
-        if self._handler is None or self._failed:
+        if self._handler is None:
             return
         try:
             take(self._handler)
@@ -83,18 +83,26 @@ class Session(Milter.Base, Generic[HandlerT]):
     @Milter.decode("bytes")
     def header(self, name: str, value: bytes) -> int:
         """Take a header field."""
-        self.guarded(lambda handler: handler.header(name, value))
+        if self._handler is not None:
+            try:
+                self._handler.header(name, value)
+            except Exception as error:  # noqa: BLE001 - as in start
+                self._fail(error)
         return Milter.CONTINUE
 
     @Milter.noreply
     def body(self, chunk: bytes) -> int:
         """Take a part of the body."""
-        self.guarded(lambda handler: handler.body(chunk))
+        if self._handler is not None:
+            try:
+                self._handler.body(chunk)
+            except Exception as error:  # noqa: BLE001 - as in start
+                self._fail(error)
         return Milter.CONTINUE
 
     def eom(self) -> int:
         """Answer for the whole message."""
-        if self._handler is None or self._failed:
+        if self._handler is None:
             return self._refuse((Finding(reasons.INTERNAL_ERROR),))
         try:
             outcome = self._handler.finish(self.getsymval)
@@ -144,11 +152,12 @@ class Session(Milter.Base, Generic[HandlerT]):
                 assert_never(change)
 
     def _fail(self, error: Exception) -> None:
-        self._failed = True
+        reference = self._handler.reference if self._handler is not None else None
+        self._handler, self._failed = None, True
         frame = traceback.extract_tb(error.__traceback__)[-1]
         self._log.error(
             "internal_error",
-            ref=self._handler.reference if self._handler is not None else None,
+            ref=reference,
             queue_id=self.getsymval("i"),
             reason=reasons.INTERNAL_ERROR.code,
             error=f"{type(error).__name__}: {error}",

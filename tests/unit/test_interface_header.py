@@ -72,7 +72,7 @@ def codes(
 ) -> list[str]:
     rules, meter = HeaderRules(profile or InterfaceProfile(), SENDER, [recipient]), Meter()
     for field in fields(*headers.items(), *extra):
-        rules.add(*field)
+        rules.add(field.name.strip().lower(), *field)
         meter.add_field(*field)
     return [finding.reason.code for finding in rules.findings(meter.measures())]
 

@@ -38,12 +38,8 @@ class NameInvalidError(Exception):
 def file_name(content_type: ContentType | None, disposition: Disposition | None) -> str | None:
     """Return a part's file name, or None when it has none. Raises NameInvalidError."""
     names = {
-        name
-        for key, parameters in (
-            (b"filename", disposition.parameters if disposition else {}),
-            (b"name", content_type.parameters if content_type else {}),
-        )
-        for name in _names(parameters, key)
+        *(_names(disposition.parameters, b"filename") if disposition else ()),
+        *(_names(content_type.parameters, b"name") if content_type else ()),
     }
     if len(names) > 1:
         raise NameInvalidError("ambiguous")
@@ -64,7 +60,9 @@ def name_findings(name: str, part: str, profile: InterfaceProfile) -> list[Findi
 
 
 def _names(parameters: Mapping[bytes, bytes], key: bytes) -> list[str]:
-    names = []
+    names: list[str] = []
+    if not parameters:
+        return names
     if key in parameters:
         names.append(_plain(parameters[key]))
     if key + b"*" in parameters:

@@ -49,13 +49,15 @@ class HeaderRules:
         self._octets = 0
         self._passing = Collector()
 
-    def add(self, name: str, value: bytes) -> None:
-        """Take the next field; what lies beyond the profile's header limit is not looked at."""
+    def add(self, key: str, name: str, value: bytes) -> None:
+        """Take the next field, whose bare name in lower case is `key`.
+
+        What lies beyond the profile's header limit is not looked at.
+        """
         octets = field_octets(name, value)
         self._octets += octets
         if not self._complete():
             return
-        key = name.strip().lower()
         self._counts[key] = self._counts.get(key, 0) + 1
         if key in _KEPT:
             self._values.setdefault(key, []).append(value)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from digipoort import reasons
-from digipoort.interface.fields import HeaderField, is_gateway_header
+from digipoort.interface.fields import HeaderField
 from digipoort.interface.header_rules import HeaderRules
 from digipoort.interface.mime_structure import MimeScanner
 from digipoort.interface.part_header import MIME_FIELDS
 from digipoort.reasons import Finding
+from digipoort.references import GATEWAY_HEADER_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,11 +43,12 @@ class Inspection:
 
     def header(self, name: str, value: bytes) -> None:
         """Take the next header field, `value` with its leading space and folds; the gateway's own are passed over."""
-        if is_gateway_header(name):
+        key = name.strip().lower()
+        if key.startswith(GATEWAY_HEADER_PREFIX):
             return
-        self._rules.add(name, value)
-        if name.strip().lower() in MIME_FIELDS and len(self._mime_fields) < _MAX_MIME_FIELDS:
-            self._mime_fields.append(HeaderField(name.strip(), value))
+        self._rules.add(key, name, value)
+        if key in MIME_FIELDS and len(self._mime_fields) < _MAX_MIME_FIELDS:
+            self._mime_fields.append(HeaderField(key, value))
 
     def body(self, chunk: bytes) -> None:
         """Take the next octets of the body."""

@@ -51,27 +51,29 @@ def judge_part_header(
 
     Of a repeated field the first counts for what follows.
     """
-    values: dict[str, list[bytes]] = {name: [] for name in MIME_FIELDS}
-    for field in fields:
-        values[field.name.lower()].append(field.value)
+    values: dict[str, list[bytes]] = {}
+    for name, value in fields:
+        values.setdefault(name.lower(), []).append(value)
     findings = [
         Finding(reasons.MIME_FIELD_REPEATED, {"header": name, "part": part})
-        for name in _NAMES
-        if len(values[name.lower()]) > 1
+        for name in (_NAMES if len(values) < len(fields) else ())
+        if len(values.get(name.lower(), ())) > 1
     ]
-    if part == _TOP and fields and not (values["mime-version"] and all(map(is_mime_version, values["mime-version"]))):
+    versions = values.get("mime-version", ())
+    if part == _TOP and fields and not (versions and all(map(is_mime_version, versions))):
         findings.append(Finding(reasons.MIME_VERSION_INVALID))
-    given = _read_content_type(values["content-type"], part, findings)
+    types = values.get("content-type", ())
+    given = _read_content_type(types, part, findings)
     content_type = given or default_type
-    encoding = _read_encoding(values["content-transfer-encoding"], content_type, part, findings)
-    disposition = _read_disposition(values["content-disposition"], part, findings)
-    name = _read_name(given, disposition, part, findings, profile)
+    encoding = _read_encoding(values.get("content-transfer-encoding", ()), content_type, part, findings)
+    disposition = _read_disposition(values.get("content-disposition", ()), part, findings)
+    is_named = _read_name(given, disposition, part, findings, profile)
     if given is not None:
         findings += _type_findings(given, part, profile)
-    elif not content_type.is_composite and not values["content-type"]:
+    elif not content_type.is_composite and not types:
         findings += _allowed_findings(content_type, part, profile)
-    attachment = name or (disposition is not None and disposition.kind == "attachment")
-    return PartHeader(content_type, encoding, bool(attachment) and not content_type.is_composite, tuple(findings))
+    attachment = is_named or (disposition is not None and disposition.kind == "attachment")
+    return PartHeader(content_type, encoding, attachment and not content_type.is_composite, tuple(findings))
 
 
 def _read_content_type(values: Sequence[bytes], part: str, findings: list[Finding]) -> ContentType | None:
