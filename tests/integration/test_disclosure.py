@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import quopri
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tests.sandbox import layout
 from tests.sandbox.clients import compose
@@ -12,6 +12,25 @@ from tests.sandbox.parties import PHYSICAL
 
 if TYPE_CHECKING:
     from tests.integration.gateway import Gateway
+
+
+# What the agency's own servers write on its mail.
+_TRACE: Final = b"".join(
+    field % {b"domain": layout.PHYSICAL_DOMAIN.encode(), b"host": layout.AGENCY_HOST.encode()}
+    for field in (
+        b"Return-Path: <svc@%(domain)b>\r\n",
+        b"Delivered-To: svc@%(domain)b\r\n",
+        b"X-Original-To: svc@%(domain)b\r\n",
+        b"Received: from app01.%(domain)b (app01.%(domain)b [192.0.2.7])\r\n"
+        b"\tby %(host)b (Postfix) with ESMTPS id 4Zx;\r\n\tTue, 24 Nov 2026 08:00:00 +0100 (CET)\r\n",
+        b"received : by %(host)b; Tue, 24 Nov 2026 08:00:00 +0100\r\n",
+        b"Authentication-Results: %(host)b; dkim=pass header.d=%(domain)b\r\n",
+        b"DKIM-Signature: v=1; a=rsa-sha256; d=%(domain)b; s=x; bh=x; h=From; b=x\r\n",
+        b"ARC-Seal: i=1; a=rsa-sha256; d=%(domain)b; s=x; b=x\r\n",
+        b"Received: by gateway.digipoort.test with ESMTPSA id 4Zw; Mon, 23 Nov 2026 08:00:00 +0100 (CET)\r\n",
+        b"X-Originating-IP: [192.0.2.8]\r\n",
+    )
+)
 
 
 def _forms(content: bytes) -> bytes:
@@ -37,11 +56,14 @@ def _answered_by_the_agency(gateway: Gateway) -> None:
     agency, trader = gateway.account("AGENCY", gateway.env["AGS_ADDRESS"]), gateway.account("TRADER2")
     session = gateway.smtp(login=agency)
     session.ehlo(layout.AGENCY_HOST)
-    raw = compose(agency.address, trader.address, "Antwoord", "x\n").as_bytes()
+    raw = _TRACE + compose(agency.address, trader.address, "Antwoord", "x\n").as_bytes()
     session.sendmail(agency.address, [trader.address], raw)
     session.quit()
     answer = gateway.wait_for(lambda: gateway.fetch(trader), "the agency's answer")
-    assert answer[0].count(b"Received: by") == 2
+    head = answer[0].partition(b"\n\n")[0].lower()
+    # Two of this way, and the one of the way before.
+    assert (head.count(b"received: by gateway."), head.count(b"received")) == (3, 3)
+    assert head.count(b"return-path:") == 1  # Dovecot's own, of the logical address
 
 
 def test_no_party_saw_anything_physical(gateway: Gateway) -> None:
