@@ -385,6 +385,14 @@ SENDER_HEADER_DIFFERS = Reason(
     "Het adres in Sender is niet gelijk aan de afzender op de envelop (MAIL FROM).",
     "A mailer shows Sender beside From: it must not name another.",
 )
+REPLY_TO_ELSEWHERE = Reason(
+    "DGP-3044",
+    554,
+    "5.6.0",
+    "An address in Reply-To is not in the domain of the envelope sender.",
+    "Een adres in Reply-To staat niet in het domein van de afzender op de envelop (MAIL FROM).",
+    "An answer outside the gateway would go astray, and the address may be one that nobody should know.",
+)
 RESENT_PRESENT = Reason(
     "DGP-3018",
     554,

@@ -142,6 +142,14 @@ def _senders(good: Message, envelope: Envelope) -> Iterator[Case]:
         yield judged(f"3003 From is {name}", instead(good, b"From: " + value).raw(), 3003)
     yield judged("3017 Sender is the sender", plus(good, b"Sender: Balie <%b>" % sender).raw())
     yield judged("3017 Sender is another", plus(good, b"Sender: x@y.test").raw(), 3017)
+    domain = sender.partition(b"@")[2]
+    yield judged("3044 Reply-To is near", plus(good, b"Reply-To: Balie <balie@%b>, %b" % (domain, sender)).raw())
+    for name, value in {
+        "elsewhere": b"x@y.test",
+        "partly": b"%b, x@y.test" % sender,
+        "a group": b"x: %b;" % sender,
+    }.items():
+        yield judged(f"3044 Reply-To is {name}", plus(good, b"Reply-To: " + value).raw(), 3044)
     yield judged("3017 Sender is two", plus(good, b"Sender: %b, x@y.test" % sender).raw(), 3017)
 
 

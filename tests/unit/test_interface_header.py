@@ -130,6 +130,18 @@ def test_sender_header_is_not_the_sender(value: bytes) -> None:
     assert codes(GOOD, ("Sender", value)) == ["DGP-3017"]
 
 
+@pytest.mark.parametrize("value", [b" TRADER@Logical.example", b" Desk <desk@logical.example>, x@logical.example"])
+def test_reply_to_in_the_senders_domain(value: bytes) -> None:
+    assert codes(GOOD, ("Reply-To", value)) == []
+
+
+@pytest.mark.parametrize(
+    "value", [b" a@b.example", b" x@logical.example, a@b", b" x: x@logical.example;", b" x@", b" @x"]
+)
+def test_reply_to_elsewhere(value: bytes) -> None:
+    assert codes(GOOD, ("Reply-To", value)) == ["DGP-3044"]
+
+
 @pytest.mark.parametrize("name", ["Resent-From", "RESENT-Date", "Resent-X"])
 def test_resent(name: str) -> None:
     assert codes(GOOD, (name, b" x")) == ["DGP-3018"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from digipoort.interface.profile import InterfaceProfile
 
 # Their values are judged when the header is complete; of all others only what is found in passing is kept.
-_KEPT: Final = frozenset({"from", "sender", "to", "cc", "date", "message-id", "auto-submitted"})
+_KEPT: Final = frozenset({"from", "sender", "reply-to", "to", "cc", "date", "message-id", "auto-submitted"})
 # RFC 8098 section 2.1, and what mailers wrote before it or beside it.
 _RECEIPT_REQUESTS: Final = frozenset(
     {
@@ -97,10 +97,16 @@ class HeaderRules:
             lists = [parse_addresses(value) for value in self._values.get(name, [])]
             if any(not addresses.plain or addresses.mailboxes != (self._sender,) for addresses in lists):
                 yield Finding(reason)
+        replies = [parse_addresses(value) for value in self._values.get("reply-to", [])]
+        if not all(one.plain and one.mailboxes and all(map(self._is_near, one.mailboxes)) for one in replies):
+            yield Finding(reasons.REPLY_TO_ELSEWHERE)
         values = [*self._values.get("to", []), *self._values.get("cc", [])]
         named = {mailbox for value in values for mailbox in parse_addresses(value).mailboxes}
         if not all(recipient in named for recipient in self._recipients):
             yield Finding(reasons.RECIPIENT_NOT_IN_HEADER)
+
+    def _is_near(self, mailbox: str) -> bool:
+        return mailbox.rpartition("@")[2] == self._sender.rpartition("@")[2]
 
     def _valued(self) -> Iterator[Finding]:
         if not all(map(is_date_time, self._values.get("date", []))):

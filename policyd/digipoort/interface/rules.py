@@ -56,6 +56,11 @@ HEADER: Final = (
         "RFC 5322 §3.6.2; equality: own",
     ),
     Rule(
+        reasons.REPLY_TO_ELSEWHERE,
+        "a Reply-To, if any, is mailboxes, no group, each in the domain of MAIL FROM",
+        "RFC 5322 §3.6.2; domain: own",
+    ),
+    Rule(
         reasons.RECIPIENT_NOT_IN_HEADER,
         "the recipient of the envelope is a mailbox in To or Cc",
         "RFC 5322 §3.6.3; own",
