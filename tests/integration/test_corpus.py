@@ -66,7 +66,7 @@ def test_every_sample_gets_its_verdict_once(journey: Journey, sample: Sample) ->
     assert receipt.action == "relayed"
     (copy,) = outcome.copies
     assert _digest(copy) == _digest(sample.raw)
-    assert _own_fields(copy) == _fields(_as_postfix_takes(sample.raw))
+    assert _own_fields(copy) == _without_trace(_as_postfix_takes(sample.raw))
 
 
 def test_nothing_comes_of_no_sample(journey: Journey) -> None:
@@ -94,6 +94,11 @@ def _own_fields(copy: bytes) -> list[bytes]:
     fields = [field for field in _fields(copy) if not name_of(field).startswith(b"x-digipoort-")]
     assert [name_of(field) for field in fields[:2]] == [b"received"] * 2
     return fields[2:]
+
+
+def _without_trace(raw: bytes) -> list[bytes]:
+    """Return a message's fields without what the party's own servers wrote, which goes no further than acceptance."""
+    return [field for field in _fields(raw) if name_of(field) not in {b"received", b"return-path"}]
 
 
 def _as_postfix_takes(raw: bytes) -> bytes:

@@ -135,9 +135,7 @@ def test_reply_to_in_the_senders_domain(value: bytes) -> None:
     assert codes(GOOD, ("Reply-To", value)) == []
 
 
-@pytest.mark.parametrize(
-    "value", [b" a@b.example", b" x@logical.example, a@b", b" x: x@logical.example;", b" x@", b" @x"]
-)
+@pytest.mark.parametrize("value", [b" a@b.example", b" x@logical.example, a@b", b" x: x@logical.example;", b" x@", b""])
 def test_reply_to_elsewhere(value: bytes) -> None:
     assert codes(GOOD, ("Reply-To", value)) == ["DGP-3044"]
 
