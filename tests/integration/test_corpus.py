@@ -15,7 +15,6 @@ from tests.corpus.wire import CRLF, name_of
 from tests.sandbox.parties import AGENCY_ADDRESSES, INTERFACES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.integration.gateway import Gateway
@@ -24,15 +23,17 @@ SAMPLES = sandbox_samples()
 
 
 @pytest.fixture(scope="session")
-def journey(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
+def journey(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Journey:
     """Send all samples, once. They are one message in many versions: what came before under its name does not count."""
     folder = tmp_path_factory.mktemp("interfaces")
     codes = {AGENCY_ADDRESSES[sample.flow][1] for sample in SAMPLES}
-    for code in codes:
-        _set(gateway, folder, code, "accept", switches={"DGP-3043": False})
-    yield travel(gateway, gateway.account("TRADER"), SAMPLES)
-    for code in codes:
-        _set(gateway, folder, code, "tell", switches={})
+    try:
+        for code in codes:
+            _set(gateway, folder, code, "accept", switches={"DGP-3043": False})
+        return travel(gateway, gateway.account("TRADER"), SAMPLES)
+    finally:
+        for code in codes:
+            _set(gateway, folder, code, "tell", switches={})
 
 
 def _set(gateway: Gateway, folder: Path, code: str, policy: str, *, switches: dict[str, bool]) -> None:
