@@ -31,6 +31,7 @@ MAIL_UID: Final = 61304
 HOSTNAME: Final = "gateway.digipoort.test"
 LOGICAL_DOMAINS: Final = ("overheid.digipoort.test", "partij.digipoort.test")
 MAILBOX_DOMAIN: Final = "postbus.digipoort.invalid"
+POSTMASTER_MAILBOX: Final = "gateway-postmaster"
 PHYSICAL_DOMAIN: Final = "douane-intern.test"
 AGENCY_HOST: Final = "mx1.douane-intern.test"
 

@@ -27,6 +27,7 @@ POSTFIX_FILES: Final = (
     "refusals.pcre",
     "reference.pcre",
     "trace.pcre",
+    "receipts.pcre",
     "bounce.cf",
 )
 # The programs whose settings differ: each connects to the directory as a role of its own.
@@ -68,6 +69,9 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_hop_key_file": layout.pki / "hop.key",
         "digipoort_hop_fingerprint": fingerprint(hop),
         "digipoort_hop_processes": 20,
+        "digipoort_agency_client_chain_files": "",
+        "digipoort_agency_concurrency": 10,
+        "digipoort_agency_rate_delay": "0s",
         "digipoort_message_size_limit": 26214400,
         # The tests and the benchmarks are all one client, and one login.
         "digipoort_client_rate_limit": 100_000,
@@ -86,6 +90,8 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_mail_uid": names.MAIL_UID,
         "digipoort_mail_gid": names.MAIL_UID,
         "digipoort_mailbox_quota": "1G",
+        "digipoort_receipt_quota": "1100M",
+        "digipoort_postmaster_mailbox": names.POSTMASTER_MAILBOX,
     }
 
 
