@@ -173,16 +173,25 @@ def running(layout: Layout, name: str) -> int | None:
 
 
 def stop(layout: Layout, daemon: Daemon, number: signal.Signals | None = None) -> None:
-    """Send a signal and wait until the daemon has gone; after STOP_SECONDS it is killed with its whole session."""
+    """Send a signal and wait until the daemon has gone; after STOP_SECONDS it is killed with its whole session.
+
+    SIGKILL goes to all its processes: the children of a killed master would go on, and keep its ports.
+    """
     pid = running(layout, daemon.name)
     if pid is None:
         return
-    os.kill(pid, number or daemon.stop_signal)
+    if number is signal.SIGKILL:
+        os.killpg(os.getpgid(pid), signal.SIGKILL)
+    else:
+        os.kill(pid, number or daemon.stop_signal)
     deadline = time.monotonic() + STOP_SECONDS
     while running(layout, daemon.name):
         if time.monotonic() > deadline:
             os.killpg(os.getpgid(pid), signal.SIGKILL)
         time.sleep(0.02)
+    if number is signal.SIGKILL and daemon.name == "dovecot" and daemon.own_pid_file is not None:
+        # Dovecot takes a killed master for a running one as long as nobody has waited for it.
+        daemon.own_pid_file.unlink(missing_ok=True)
 
 
 def sweep(layout: Layout) -> None:
