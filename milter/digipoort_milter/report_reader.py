@@ -246,10 +246,13 @@ def _findings(verdict: Verdict, status: str, diagnostic: str, *, before_delivery
 
 
 def _status(verdict: Verdict, status: str, findings: tuple[Finding, ...]) -> str:
-    """Return the status that the receipt shows: a delivery's own digits, else those of the catalogue."""
+    """Return the status that the receipt shows: a delivery's own digits, else those of the catalogue.
+
+    What was given up has failed for good, whatever the last attempt was told.
+    """
     if verdict is Verdict.ACCEPTED:
         return "2.0.0"
-    delivery = findings[0].reason in {reasons.DELIVERY_REFUSED, reasons.DELIVERY_EXPIRED, reasons.DELIVERY_DELAYED}
+    delivery = findings[0].reason in {reasons.DELIVERY_REFUSED, reasons.DELIVERY_DELAYED}
     return status if delivery else findings[0].reason.status
 
 

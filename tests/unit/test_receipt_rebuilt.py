@@ -6,6 +6,7 @@ import email.policy
 from dataclasses import replace
 from email.message import EmailMessage
 from email.parser import BytesParser
+from typing import TYPE_CHECKING
 
 import Milter
 import pytest
@@ -14,7 +15,7 @@ from digipoort.interface.fields import HeaderField
 from digipoort.interface.profile import InterfaceProfile
 from digipoort.profiles import FlowProfile, Profiles
 from digipoort_milter import receipt
-from digipoort_milter.outcome import AddHeader, ChangeHeader, Outcome, ReplaceBody
+from tests.golden.rebuilding import applied, octets, rebuild
 from tests.milter_samples import (
     CONTENT_TYPE,
     DELAYED,
@@ -30,44 +31,16 @@ from tests.milter_samples import (
     Context,
     Fate,
     logger,
-    no_macro,
-    nothing_earlier,
     notification,
     settings,
 )
 
-
-def rebuild(body: bytes, fields: tuple[HeaderField, ...] = MAIN_FIELDS, profiles: Profiles | None = None) -> Outcome:
-    message = receipt.ReceiptMessage(settings(), profiles, nothing_earlier, logger())
-    for name, value in fields:
-        message.header(name, value)
-    message.body(body)
-    return message.finish(no_macro)
-
-
-def applied(outcome: Outcome, fields: tuple[HeaderField, ...] = MAIN_FIELDS) -> tuple[tuple[HeaderField, ...], bytes]:
-    """Return header and body after Postfix made the changes."""
-    assert not outcome.findings
-    result: list[HeaderField | None] = list(fields)
-    body = b""
-    for change in outcome.changes:
-        if isinstance(change, ReplaceBody):
-            body = change.content
-        elif isinstance(change, AddHeader):
-            result.append(HeaderField(change.name, b" " + change.value.encode("ascii")))
-        elif isinstance(change, ChangeHeader):
-            places = [
-                index for index, field in enumerate(result) if field and field.name.lower() == change.name.lower()
-            ]
-            place = places[change.index - 1]
-            result[place] = HeaderField(change.name, b" " + change.value.encode("ascii")) if change.value else None
-    return tuple(field for field in result if field is not None), body
+if TYPE_CHECKING:
+    from digipoort_milter.outcome import Outcome
 
 
 def parsed(outcome: Outcome) -> EmailMessage:
-    fields, body = applied(outcome)
-    header = b"".join(field.name.encode() + b":" + field.value.replace(b"\n", b"\r\n") + b"\r\n" for field in fields)
-    message = BytesParser(EmailMessage, policy=email.policy.default).parsebytes(header + b"\r\n" + body)
+    message = BytesParser(EmailMessage, policy=email.policy.default).parsebytes(octets(outcome))
     assert not message.defects
     return message
 
@@ -161,9 +134,9 @@ def test_refusal_at_the_hop_carries_the_findings_in_two_languages() -> None:
     ("fate", "code", "status"),
     [
         (REFUSED_LATE, "DGP-4001", "5.1.1"),
-        (EXPIRED_LATE, "DGP-4002", "4.4.1"),
+        (EXPIRED_LATE, "DGP-4002", "5.4.7"),
         (replace(REFUSED_LATE, status="5.4.7"), "DGP-4002", "5.4.7"),
-        (replace(REFUSED_LATE, diagnostic="X-Postfix; mail transport: message expired"), "DGP-4002", "5.1.1"),
+        (replace(REFUSED_LATE, diagnostic="X-Postfix; mail transport: message expired"), "DGP-4002", "5.4.7"),
         (DELAYED, "DGP-4003", "4.4.1"),
         (Fate(action="failed", status="5.4.6", diagnostic="X-Postfix; mail loops back"), "DGP-4004", "5.0.0"),
         (Fate(action="failed", status="4.7.1", diagnostic="smtp; 451 Service unavailable"), "DGP-4005", "5.4.7"),
