@@ -12,7 +12,7 @@ import Milter
 from digipoort import reasons
 from digipoort.interface.addresses import normalised
 from digipoort.interface.fields import HeaderField, is_gateway_header
-from digipoort.interface.inspection import Inspection
+from digipoort.interface.inspection import MAX_FINDINGS, Inspection
 from digipoort.reasons import Finding
 from digipoort.references import ENVELOPE_HEADER, MEASURES_HEADER
 from digipoort.resubmission import Submitted, Unanswered
@@ -25,6 +25,7 @@ from digipoort_milter.repetition import refusals, sole_message_id
 from digipoort_milter.session import Session
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     from structlog.typing import FilteringBoundLogger
@@ -43,6 +44,7 @@ _BATCH_FIELDS: Final = 200
 _BATCH_OCTETS: Final = 65_536
 # One is wanted; of two it is known that they are too many.
 _MAX_MESSAGE_IDS: Final = 2
+_MAX_NAME: Final = 60
 
 
 class Acceptance:
@@ -63,6 +65,8 @@ class Acceptance:
         self._hash = hashlib.sha256()
         self._flow: FlowProfile | None = None
         self._inspection: Inspection | None = None
+        self._hidden: re.Pattern[bytes] | None = None
+        self._named: Finding | None = None
         self.reference: str | None = None
 
     def recipient(self, address: bytes) -> None:
@@ -106,10 +110,16 @@ class Acceptance:
                     self._gateway_fields.append(field)
             elif self._inspection is not None:
                 self._inspection.header(field.name, field.value)
+                self._look_for_hidden_names(field)
                 if field.name.strip().lower() == "message-id" and len(self._message_ids) < _MAX_MESSAGE_IDS:
                     self._message_ids.append(field.value)
         self._fields.clear()
         self._field_octets = 0
+
+    def _look_for_hidden_names(self, field: HeaderField) -> None:
+        """Note the first field in which a government party names its own hosts: they are hidden from the others."""
+        if self._hidden is not None and self._named is None and self._hidden.search(field.value):
+            self._named = Finding(reasons.PHYSICAL_NAME, {"header": field.name[:_MAX_NAME]})
 
     def _open(self) -> None:
         """Find the flow, once the envelope is known."""
@@ -119,6 +129,8 @@ class Acceptance:
         self._flow = self._profiles.flow_for(self._recipients, sender)
         if self._flow is not None:
             self._inspection = Inspection(self._flow, sender, self._recipients)
+            if reasons.PHYSICAL_NAME.code not in self._flow.interface.off:
+                self._hidden = self._profiles.hidden_names(sender)
 
     def _findings(self, marks: Marks | None) -> list[Finding]:
         if self._profiles is None:
@@ -129,8 +141,11 @@ class Acceptance:
             return [Finding(reasons.BODY_CHANGED)]
         if self._flow is None or self._inspection is None:
             return [Finding(reasons.NOT_YET_PUBLISHED)]
+        found = self._inspection.finish(marks.measures)
+        if self._named is not None:
+            found = [self._named, *found][:MAX_FINDINGS]
         # Last, because it remembers the message: one that is refused anyway was never received.
-        return self._inspection.finish(marks.measures) or self._earlier(marks, self._flow)
+        return found or self._earlier(marks, self._flow)
 
     def _earlier(self, marks: Marks, flow: FlowProfile) -> list[Finding]:
         """Remember the message, and return why what was received before speaks against it."""

@@ -177,7 +177,7 @@ def _write_snapshot(connection: Connection[TupleRow], settings: AdminSettings, s
         clash = domain_clash(route.domain, settings)
         if clash is not None:
             raise PublishError(clash)
-    profiles = _profiles(connection)
+    profiles = _profiles(connection) | _physical_domains(routes, settings)
     encoded = _encoded(profiles)
     try:
         parse_profiles(encoded)
@@ -247,6 +247,13 @@ def _profiles(connection: Connection[TupleRow]) -> dict[str, Any]:
             flows[code]["resubmission"] = resubmission
     addresses: dict[str, str] = dict(connection.execute(queries.PUBLISHED_FLOW_ADDRESSES).fetchall())
     return {"version": PROFILES_VERSION, "addresses": addresses, "flows": flows}
+
+
+def _physical_domains(routes: Collection[_Route], settings: AdminSettings) -> dict[str, list[str]]:
+    """Return what no agency may name in a header; a domain that has logical ones below it is no secret."""
+    logical = settings.logical_domains
+    hidden = [route.domain for route in routes if not any(domain.endswith(f".{route.domain}") for domain in logical)]
+    return {"physical_domains": sorted(hidden)} if hidden else {}
 
 
 def _encoded(profiles: dict[str, Any]) -> bytes:

@@ -6,12 +6,14 @@ the milter could not read is never published, nor stored. The format, version 1 
     {"version": 1,
      "addresses": {"<government logical address, lower case>": "<flow code>", ...},
      "flows": {"<flow code>": {"size_limit": <octets>, "interface": {<overrides of InterfaceProfile>},
-                               "resubmission": "accept" or "refuse"; left out: "tell"}, ...}}
+                               "resubmission": "accept" or "refuse"; left out: "tell"}, ...},
+     "physical_domains": ["<domain of a destination, lower case>", ...]; left out: none}
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION: Final = 1
 # JSON readers agree on whole numbers up to this one (RFC 8259 section 6).
 MAX_SIZE_LIMIT: Final = 2**53
+_DOMAIN = re.compile(r"[a-z0-9.-]+")
 _FLOW_KEYS: Final = {"size_limit", "interface", "resubmission"}
 
 
@@ -50,10 +53,11 @@ class FlowProfile:
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """All flows, by government logical address and by code."""
+    """All flows, by government logical address and by code; `physical` finds a name in the agencies' own domains."""
 
     flow_of_address: Mapping[str, FlowProfile]
     flows: Mapping[str, FlowProfile]
+    physical: re.Pattern[bytes] | None = None
 
     def flow_for(self, recipients: tuple[str, ...], sender: str) -> FlowProfile | None:
         """Return the flow of the message's government address: a recipient's, else the sender's (all lower case)."""
@@ -62,6 +66,10 @@ class Profiles:
             if flow is not None:
                 return flow
         return None
+
+    def hidden_names(self, sender: str) -> re.Pattern[bytes] | None:
+        """Return what a message's header may not name when it comes from a government address; None for all others."""
+        return self.physical if sender in self.flow_of_address else None
 
 
 def parse_profiles(content: bytes) -> Profiles:
@@ -73,7 +81,8 @@ def parse_profiles(content: bytes) -> Profiles:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ProfilesInvalidError(f"not JSON: {error}") from error
-    top = _object(document, "the file", {"version", "addresses", "flows"})
+    given = _object(document, "the file")
+    top = _object({"physical_domains": [], **given}, "the file", {"version", "addresses", "flows", "physical_domains"})
     if top["version"] != FORMAT_VERSION or isinstance(top["version"], bool):
         raise ProfilesInvalidError(f"version is not {FORMAT_VERSION}")
     flows = {code: _flow(code, value) for code, value in _object(top["flows"], "flows").items()}
@@ -82,7 +91,17 @@ def parse_profiles(content: bytes) -> Profiles:
         if not isinstance(code, str) or code not in flows:
             raise ProfilesInvalidError(f"address {address} has a flow that is not in flows")
         by_address[address.lower()] = flows[code]
-    return Profiles(by_address, flows)
+    return Profiles(by_address, flows, _names_in(top["physical_domains"]))
+
+
+def _names_in(domains: object) -> re.Pattern[bytes] | None:
+    """Return what finds a host in one of the domains, or a domain itself, but no longer name that ends or begins so."""
+    if not isinstance(domains, list) or not all(isinstance(name, str) and _DOMAIN.fullmatch(name) for name in domains):
+        raise ProfilesInvalidError("physical_domains is not a list of domains")
+    if not domains:
+        return None
+    listed = "|".join(re.escape(name) for name in sorted(domains))
+    return re.compile(rf"(?<![a-z0-9-])(?:{listed})(?![a-z0-9-]|\.[a-z0-9])".encode("ascii"), re.IGNORECASE)
 
 
 def _flow(code: str, value: object) -> FlowProfile:

@@ -602,6 +602,14 @@ MESSAGE_ID_REUSED = Reason(
     "Onder deze Message-ID is al eerder een ander bericht ontvangen, als {earlier}.",
     "RFC 5322 section 3.6.4: each message, and each version of one, has a Message-ID of its own. A switch of the flow.",
 )
+PHYSICAL_NAME = Reason(
+    "DGP-3045",
+    554,
+    "5.6.0",
+    "The header {header} names a host or a domain that is not to leave your organisation.",
+    "De header {header} noemt een host of domein dat uw organisatie niet mag verlaten.",
+    "An agency's message named a domain of the directory's destinations; its software must use the logical domain.",
+)
 
 # --- 4xxx: delivery, after acceptance --------------------------------------------------------------------------------
 DELIVERY_REFUSED = Reason(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import quopri
+import time
 from typing import TYPE_CHECKING, Final
 
 from tests.sandbox import layout
-from tests.sandbox.clients import compose
+from tests.sandbox.clients import compose, read_report
 from tests.sandbox.parties import PHYSICAL
 
 if TYPE_CHECKING:
@@ -66,6 +67,21 @@ def _answered_by_the_agency(gateway: Gateway) -> None:
     assert head.count(b"return-path:") == 1  # Dovecot's own, of the logical address
 
 
+def _naming_its_own_host(gateway: Gateway) -> None:
+    """Have the agency's server name itself where the gateway takes nothing off."""
+    agency, trader = gateway.account("AGENCY", gateway.env["AGS_ADDRESS"]), gateway.account("TRADER2")
+    for number, field in enumerate((f"X-Server: {layout.AGENCY_HOST}", f"X-Route: a,{layout.PHYSICAL_DOMAIN.upper()}")):
+        mark = f"Naam{time.time_ns()}-{number}"
+        raw = f"{field}\r\n".encode() + compose(agency.address, trader.address, mark, "x\n").as_bytes()
+        gateway.send(agency, [trader.address], raw)
+        report = read_report(gateway.agency_copy(mark))
+        assert report is not None
+        assert report.action == "failed"
+        assert f"DGP-3045 (header={field.partition(':')[0]})" in report.fields["diagnostic-code"]
+    gateway.wait_for(gateway.queue_is_empty, "an empty queue")
+    assert gateway.fetch(trader) == []
+
+
 def test_no_party_saw_anything_physical(gateway: Gateway) -> None:
     env, ports = gateway.env, gateway.layout.ports
     secrets = [
@@ -76,6 +92,7 @@ def test_no_party_saw_anything_physical(gateway: Gateway) -> None:
     ]  # fmt: skip
     _refused_by_the_agency(gateway)
     _answered_by_the_agency(gateway)
+    _naming_its_own_host(gateway)
     assert (
         f"<{PHYSICAL['REJECT_ADDRESS']}@{layout.PHYSICAL_DOMAIN}>: no such user at {layout.AGENCY_HOST}"
         in gateway.log()

@@ -78,7 +78,7 @@ def test_the_milter_finds_flow_and_profile(settings: AdminSettings) -> None:
     change(settings, """UPDATE flow SET size_limit = 5000, interface = '{"max_depth": 3}' WHERE code = 'AGS'""")
     maps.publish(settings)
     profiles = json.loads((settings.maps_directory / "profiles.json").read_bytes())
-    assert profiles.keys() == {"version", "addresses", "flows"}
+    assert profiles.keys() == {"version", "addresses", "flows", "physical_domains"}
     assert profiles["version"] == 1
     assert profiles["addresses"] == {"ags@gov.test": "AGS"}
     assert profiles["flows"]["AGS"] == {"size_limit": 5000, "interface": {"max_depth": 3}}

@@ -35,6 +35,28 @@ def test_parse() -> None:
     assert profiles.flow_for(("trader@logical.example",), "other@logical.example") is None
 
 
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (b" <1.2@mx1.phys.example>", True),
+        (b" PHYS.EXAMPLE", True),
+        (b" svc@other.example.", True),
+        (b" (phys.example)", True),
+        (b" phys.example.org", False),
+        (b" myphys.example", False),
+        (b" my-phys.example", False),
+        (b" physXexample", False),
+        (b" phys.example-2", False),
+    ],
+)
+def test_names_of_physical_domains_are_found_whole(value: bytes, *, found: bool) -> None:
+    profiles = parse_profiles(json.dumps(document(physical_domains=["phys.example", "other.example"])).encode())
+    hidden = profiles.hidden_names("ags@logical.example")
+    assert hidden is not None
+    assert bool(hidden.search(value)) is found
+    assert profiles.hidden_names("trader@logical.example") is None
+
+
 def test_required_headers_can_be_set() -> None:
     interface = {"required_headers": ["Subject"], "max_line_octets": 78}
     profiles = parse_profiles(json.dumps(document(flows={"AGS": {"size_limit": 1, "interface": interface}})).encode())
@@ -57,6 +79,10 @@ def test_required_headers_can_be_set() -> None:
         json.dumps(document(addresses={"a@b": "OTHER"})).encode(),
         json.dumps(document(addresses={"a@b": ["AGS"]})).encode(),
         json.dumps(document(addresses=[])).encode(),
+        json.dumps(document(physical_domains="phys.example")).encode(),
+        json.dumps(document(physical_domains=[1])).encode(),
+        json.dumps(document(physical_domains=["phys.example|"])).encode(),
+        json.dumps(document(physical_domains=[""])).encode(),
         json.dumps(document(flows={"AGS": {"size_limit": 1}})).encode(),
         json.dumps(document(flows={"AGS": {"size_limit": "1", "interface": {}}})).encode(),
         json.dumps(document(flows={"AGS": {"size_limit": 0, "interface": {}}})).encode(),

@@ -268,6 +268,40 @@ def test_the_senders_flow_counts_on_the_return_leg(judging: acceptance.Acceptanc
     assert feed(judging, header, sender=sender, recipient=recipient) == Milter.ACCEPT
 
 
+@pytest.mark.parametrize(
+    ("sender", "recipient", "switch", "answer"),
+    [
+        ("ags@logical.example", "trader@logical.example", {}, Milter.REJECT),
+        ("ags@logical.example", "trader@logical.example", {"DGP-3045": False}, Milter.ACCEPT),
+        # It cannot know them; and what it made up is its own affair.
+        ("trader@logical.example", "ags@logical.example", {}, Milter.ACCEPT),
+    ],
+)
+def test_an_agency_names_no_host_of_its_own(
+    profiles: Path, sender: str, recipient: str, switch: dict[str, bool], answer: int
+) -> None:
+    document = json.loads(profiles.read_bytes()) | {"physical_domains": ["phys.example"]}
+    document["flows"]["AGS"]["interface"]["checks"] |= switch
+    profiles.write_text(json.dumps(document))
+    judging = acceptance.session_factory(settings(profiles), logger())()
+    context = connect(judging)
+    header = (
+        ("From", f" {sender}".encode()),
+        ("To", f" {recipient}".encode()),
+        HEADER[2],
+        ("Message-ID", b" <1@mx7.phys.example>"),
+        ("X-Mailer", b" phys.example"),
+        *marks(),
+    )
+    assert feed(judging, header, sender=f"<{sender}>".encode(), recipient=f"<{recipient}>".encode()) == answer
+    if answer == Milter.REJECT:
+        assert context.reply is not None
+        assert context.reply[2:] == (
+            "DGP-3045 (header=Message-ID) The header Message-ID names a host or a domain that is not to leave your "
+            "organisation.",
+        )
+
+
 def refusal(context: Context) -> list[str | None]:
     assert context.reply is not None
     return [*context.reply[:2], *(str(line)[:8] for line in context.reply[2:])]

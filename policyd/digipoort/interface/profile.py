@@ -41,11 +41,13 @@ GUARDS: Final = frozenset(
         reasons.MESSAGE_TOO_LARGE,
     )
 )
-# What no message shows by itself: they follow from earlier ones (digipoort.resubmission).
-_FROM_EARLIER: Final = frozenset({reasons.RESUBMITTED.code, reasons.MESSAGE_ID_REUSED.code})
-CHECK_CODES: Final = frozenset(code for code in reasons.CATALOGUE if code.startswith("DGP-3")) - _FROM_EARLIER
+# What no message shows by itself: they follow from earlier ones (digipoort.resubmission), or from the directory.
+_NOT_THE_MESSAGES: Final = frozenset(
+    {reasons.RESUBMITTED.code, reasons.MESSAGE_ID_REUSED.code, reasons.PHYSICAL_NAME.code}
+)
+CHECK_CODES: Final = frozenset(code for code in reasons.CATALOGUE if code.startswith("DGP-3")) - _NOT_THE_MESSAGES
 # RESUBMITTED has no switch: whether it is refused is the flow's own policy.
-_SWITCHES: Final = CHECK_CODES | {reasons.MESSAGE_ID_REUSED.code}
+_SWITCHES: Final = CHECK_CODES | {reasons.MESSAGE_ID_REUSED.code, reasons.PHYSICAL_NAME.code}
 _OFF_BY_DEFAULT: Final = frozenset({reasons.CHARSET_INVALID.code, reasons.UUENCODE_PRESENT.code})
 _MAX_LIST: Final = 1000
 _WORD: Final = r"[!#-'*+\-.0-9A-Z^-~]+"
