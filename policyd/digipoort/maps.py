@@ -43,7 +43,6 @@ PROFILES: Final = "profiles.json"
 TARGETS: Final = ("tls_policy", "transport", "mailbox")
 _COUNTER: Final = "published_counter"
 _STAGING_PREFIX: Final = ".new-"
-_SMTP_SERVICE: Final = "smtp"
 _ROWS_AT_A_TIME: Final = 2000
 _LOCK_SECONDS: Final = 30.0
 _LOCK_PAUSE: Final = 0.1
@@ -75,6 +74,7 @@ class _Route:
     nexthop: str
     tls_level: str
     tls_match: str | None
+    transport: str
 
     def tls_policy(self) -> str:
         """Return the right-hand side of smtp_tls_policy_maps; levels that compare no name or fingerprint take none."""
@@ -208,7 +208,7 @@ def _tls_policies(routes: Collection[_Route]) -> list[bytes]:
 
 
 def _transports(routes: Collection[_Route]) -> list[bytes]:
-    return sorted(_line(route.domain, f"{_SMTP_SERVICE}:{route.nexthop.lower()}") for route in routes)
+    return sorted(_line(route.domain, f"{route.transport}:{route.nexthop.lower()}") for route in routes)
 
 
 def _mailboxes(connection: Connection[TupleRow], settings: AdminSettings) -> Iterator[bytes]:

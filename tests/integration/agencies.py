@@ -35,9 +35,14 @@ class Server:
     answer: Callable[[int], str] = lambda _attempt: OK
     attempts: int = 0
     taken: list[bytes] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    certificates: list[object] = field(default_factory=list)
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Answer as the test says; `answer` gets the number of the attempt, from 1."""
+        self.times.append(time.monotonic())
+        connection = server.transport.get_extra_info("ssl_object") if server.transport else None
+        self.certificates.append(connection.getpeercert() if connection else None)
         self.attempts += 1
         answer = self.answer(self.attempts)
         if answer in {OK, CUT_OFF}:
@@ -56,12 +61,20 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(server: Server, certificate: Path | None, key: Path | None = None) -> Iterator[int]:
-    """Serve on 127.0.0.1 and yield the port; with a certificate STARTTLS is required, without one there is none."""
+def serving(
+    server: Server, certificate: Path | None, key: Path | None = None, *, clients: Path | None = None
+) -> Iterator[int]:
+    """Serve on 127.0.0.1 and yield the port; with a certificate STARTTLS is required, without one there is none.
+
+    With `clients` (a CA bundle) only clients with a certificate of theirs are served.
+    """
     tls = None
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate, key)
+        if clients is not None:
+            tls.load_verify_locations(clients)
+            tls.verify_mode = ssl.CERT_REQUIRED
     listener = Controller(
         server,
         hostname="127.0.0.1",
@@ -102,7 +115,7 @@ def silent() -> Iterator[int]:
 def enter(gateway: Gateway, nexthop: str, *tls: str, flow: str = "AGS") -> str:
     """Enter a physical domain and a logical address of it in the directory, publish, and return the address.
 
-    `tls` is what follows --tls-level: the level and, if any, --tls-match with its value.
+    `tls` is what follows --tls-level: the level, and further options of `digipoort destination add`.
     """
     unique = f"loket{time.time_ns()}"
     domain, address = f"{unique}.{names.PHYSICAL_DOMAIN}", f"{unique}@overheid.digipoort.test"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from typing import TYPE_CHECKING
@@ -185,6 +186,30 @@ def test_a_certificate_that_does_not_match_makes_mail_wait(
     lines = _delivery_lines(gateway, address)
     assert all("status=deferred" in line for line in lines)
     assert words in lines[0], lines[0]
+
+
+def test_an_agency_has_limits_and_a_client_certificate_of_its_own(gateway: Gateway) -> None:
+    pki = gateway.layout.pki
+    server = Server()
+    with serving(server, pki / "agency.pem", pki / "agency.key", clients=pki / "ca.pem") as port:
+        nexthop, tls = f"[127.0.0.1]:{port}", ("secure", "--tls-match", names.AGENCY_HOST)
+        address = enter(gateway, nexthop, *tls, "--transport", "agency-slow")
+        for number in range(3):
+            _send(gateway, address, f"Langzaam {number}")
+        gateway.wait_for(lambda: len(server.taken) == 3, "three messages")
+        assert _codes(gateway.receipts(gateway.account("TRADER"), 3)) == [("relayed", "")] * 3
+    assert min(later - earlier for earlier, later in itertools.pairwise(server.times)) > 0.9
+    assert all(names.HOSTNAME in str(certificate) for certificate in server.certificates)
+
+
+def test_without_the_certificate_that_an_agency_wants_mail_waits(gateway: Gateway) -> None:
+    pki = gateway.layout.pki
+    server = Server()
+    with serving(server, pki / "agency.pem", pki / "agency.key", clients=pki / "ca.pem") as port:
+        address = enter(gateway, f"[127.0.0.1]:{port}", "secure", "--tls-match", names.AGENCY_HOST)
+        _send(gateway, address)
+        _waits(gateway, address)
+        assert server.attempts == 0
 
 
 def test_nothing_leaves_in_the_clear(gateway: Gateway) -> None:

@@ -72,6 +72,10 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_agency_client_chain_files": "",
         "digipoort_agency_concurrency": 10,
         "digipoort_agency_rate_delay": "0s",
+        "digipoort_agency_transports": {
+            # One message in two seconds, and a certificate that the agency's server may ask for: the gateway's own.
+            "slow": {"rate_delay": "2s", "client_chain_files": f"{layout.pki}/gateway.key, {layout.pki}/gateway.pem"}
+        },
         "digipoort_message_size_limit": 26214400,
         # The tests and the benchmarks are all one client, and one login.
         "digipoort_client_rate_limit": 100_000,
@@ -101,6 +105,8 @@ def render(layout: Layout, dsns: dict[str, str]) -> None:
         loader=jinja2.FileSystemLoader(ROLES),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
+        # As Ansible's template module does.
+        trim_blocks=True,
         autoescape=False,  # noqa: S701 - configuration files, not HTML
     )
     values = variables(layout)

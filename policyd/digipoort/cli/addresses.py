@@ -27,13 +27,19 @@ address = object_group("address", "Logical addresses, each with its target.")
     help="Postfix's TLS security level; none of these falls back to cleartext.",
 )
 @click.option("--tls-match", help="The name in the certificate, or its fingerprint.")
-def add_destination(domain: str, nexthop: str, tls_level: str, tls_match: str | None) -> None:
+@click.option(
+    "--transport",
+    default="smtp",
+    show_default=True,
+    help="The service in master.cf: agency-NAME for limits of its own.",
+)
+def add_destination(domain: str, nexthop: str, tls_level: str, tls_match: str | None, transport: str) -> None:
     """Add the physical DOMAIN, which mail reaches by NEXTHOP: host or [host] (no MX lookup), with :port if not 25."""
     clash = maps.domain_clash(domain, frame.admin_settings())
     if clash is not None:
         raise Failure(clash)
     with frame.changing() as change:
-        store.add(change, Destination(domain, nexthop, tls_level, tls_match))
+        store.add(change, Destination(domain, nexthop, tls_level, tls_match, transport))
     click.echo(f"added destination {domain}")
 
 

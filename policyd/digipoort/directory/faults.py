@@ -30,6 +30,7 @@ SENTENCES: Final[dict[str, str]] = {
     "destination_domain_check": "A destination's domain is in lower case and has a dot.",
     "destination_nexthop_check": "A nexthop is host, [host], host:port or [host]:port.",
     "destination_tls_level_check": "A TLS level is encrypt, dane-only, fingerprint, verify or secure.",
+    "destination_transport_check": "A transport is smtp, or agency-NAME with NAME in lower case.",
     "destination_tls_match_check": "A TLS match is a name, or a fingerprint in hexadecimal.",
     "destination_fingerprint_needs_match": "The TLS level fingerprint needs a match: the certificate's fingerprint.",
     "target_kind_check": "A target is a mailbox or a remote address.",

@@ -43,12 +43,13 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """How mail reaches a physical domain: Postfix's nexthop and TLS policy."""
+    """How mail reaches a physical domain: Postfix's nexthop, TLS policy, and delivery transport (master.cf)."""
 
     domain: str
     nexthop: str
     tls_level: str = "secure"
     tls_match: str | None = None
+    transport: str = "smtp"
 
 
 @dataclass(frozen=True, slots=True)

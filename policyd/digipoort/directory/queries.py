@@ -123,7 +123,7 @@ PUBLISHED_MAILBOXES: Final[LiteralString] = (
     """SELECT mailbox FROM target WHERE kind = 'mailbox' ORDER BY (mailbox || '@') COLLATE "C" """
 )
 PUBLISHED_DESTINATIONS: Final[LiteralString] = (
-    "SELECT domain, nexthop, tls_level, tls_match FROM destination ORDER BY domain"
+    "SELECT domain, nexthop, tls_level, tls_match, transport FROM destination ORDER BY domain"
 )
 PUBLISHED_FLOWS: Final[LiteralString] = "SELECT code, size_limit, interface, resubmission FROM flow ORDER BY code"
 PUBLISHED_FLOW_ADDRESSES: Final[LiteralString] = """
@@ -149,12 +149,12 @@ FROM flow JOIN party ON party.id = flow.owner_id ORDER BY flow.code
 """
 
 ADD_DESTINATION: Final[LiteralString] = """
-INSERT INTO destination (domain, nexthop, tls_level, tls_match)
-VALUES (%(domain)s, %(nexthop)s, %(tls_level)s, %(tls_match)s)
+INSERT INTO destination (domain, nexthop, tls_level, tls_match, transport)
+VALUES (%(domain)s, %(nexthop)s, %(tls_level)s, %(tls_match)s, %(transport)s)
 """
-LIST_DESTINATIONS: Final[LiteralString] = (
-    "SELECT domain, nexthop, tls_level, coalesce(tls_match, '') AS tls_match FROM destination ORDER BY domain"
-)
+LIST_DESTINATIONS: Final[LiteralString] = """
+SELECT domain, nexthop, tls_level, coalesce(tls_match, '') AS tls_match, transport FROM destination ORDER BY domain
+"""
 
 PARTY_ID: Final[LiteralString] = "SELECT id FROM party WHERE code = %(party)s"
 FLOW_ID: Final[LiteralString] = "SELECT id FROM flow WHERE code = %(flow)s"

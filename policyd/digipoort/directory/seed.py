@@ -8,7 +8,7 @@ The format; keys without a comment are required strings, and any other key is a 
                       resubmission ("accept", "refuse" or "tell"; default tell)
     [[destination]]   domain, nexthop (host or [host], with or without :port),
                       tls_level (encrypt, dane-only, fingerprint, verify or secure; default secure),
-                      tls_match (optional)
+                      tls_match (optional), transport (smtp, or agency-NAME as in master.cf; default smtp)
     [[mailbox]]       mailbox (an id, a-z and 0-9), party
     [[address]]       address, party, flow (government only), and either mailbox (an id) or remote ("user@domain")
     [[connection]]    address, flow, valid_from (a TOML date), valid_until (optional; the last day, included)
@@ -174,7 +174,8 @@ def _flow(table: _Table) -> Flow:
 
 def _destination(table: _Table) -> Destination:
     tls_level = table.take("tls_level", str, "secure")
-    return Destination(table.take("domain"), table.take("nexthop"), tls_level, table.maybe("tls_match"))
+    match, transport = table.maybe("tls_match"), table.take("transport", str, "smtp")
+    return Destination(table.take("domain"), table.take("nexthop"), tls_level, match, transport)
 
 
 def _mailbox(table: _Table) -> Mailbox:

@@ -6,7 +6,7 @@ psycopg.errors.IntegrityError, which `faults.sentence` explains.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, LiteralString, assert_never
 
 from psycopg.types.json import Jsonb
@@ -70,10 +70,7 @@ def add(connection: Connection[TupleRow], item: DirectoryObject) -> None:
         case Flow():
             _add_flow(connection, item)
         case Destination():
-            values = {"domain": item.domain, "nexthop": item.nexthop}
-            connection.execute(
-                queries.ADD_DESTINATION, {**values, "tls_level": item.tls_level, "tls_match": item.tls_match}
-            )
+            connection.execute(queries.ADD_DESTINATION, asdict(item))
         case Mailbox():
             party_id = _party_id(connection, item.party)
             connection.execute(queries.ADD_MAILBOX, {"mailbox": item.mailbox, "party_id": party_id})
