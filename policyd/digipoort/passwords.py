@@ -29,16 +29,21 @@ class PasswordHashError(Exception):
 
 
 def hash_password(password: bytes) -> str:
-    """Return the hash of a new password, with a random salt.
+    """Return the hash of a new password, with a random salt. Raises ValueError as `usable` does."""
+    return _HASHER.hash(usable(password))
 
-    Raises ValueError, with a sentence, for a password that no mail client could log in with: empty, over 256 octets, or
-    with a NUL octet (the checkpassword interface ends the password there).
+
+def usable(password: bytes) -> bytes:
+    """Return a password that can be one.
+
+    Raises ValueError, with a sentence, for one that no mail client could log in with: empty, over 256 octets, or with a
+    NUL octet (the checkpassword interface ends the password there).
     """
     if not 0 < len(password) <= MAX_PASSWORD_OCTETS:
         raise ValueError(f"A password has 1 to {MAX_PASSWORD_OCTETS} octets.")
     if b"\0" in password:
         raise ValueError("A password cannot contain a NUL octet.")
-    return _HASHER.hash(password)
+    return password
 
 
 def verify_password(encoded: str, password: bytes) -> bool:

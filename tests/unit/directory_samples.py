@@ -9,7 +9,7 @@ from typing import Final
 from click.testing import CliRunner, Result
 
 from digipoort.cli import main
-from digipoort.directory import seed, session
+from digipoort.directory import description, seed, session
 
 SETTINGS: Final = {"LOGICAL_DOMAINS": "gov.test, party.test", "SYSLOG_SOCKET": "/nonexistent/log"}
 HASH: Final = "$argon2id$sample"
@@ -61,7 +61,7 @@ mailbox = "b0b0"
 def fill(dsn: str, text: str = SAMPLE) -> None:
     """Add the packaged seed and the objects of a seed file's text to a directory."""
     with session.writing(dsn, "tester") as connection:
-        seed.apply(connection, [*seed.packaged_seed(), *seed.parse(text, Path())])
+        seed.apply(connection, [*seed.packaged_seed(), *description.parse(text, Path())])
 
 
 def digipoort(dsn: str, *arguments: str, typed: str = "", **settings: str) -> Result:

@@ -340,7 +340,7 @@ def test_only_that_role_and_only_that_table(connection: Connection[TupleRow]) ->
 
 
 def test_what_is_remembered_does_not_keep_a_party(connection: Connection[TupleRow]) -> None:
-    connection.execute(queries.ADD_PARTY, {"code": "WEG", "name": "Weg", "kind": "private"})
+    connection.execute(queries.ADD_PARTY, {"code": "WEG", "name": "Weg", "kind": "private", "active": True})
     connection.execute(
         """INSERT INTO submission (party_id, message, digest, reference)
         SELECT id, sha256(''), sha256(''), 'DP-20260102-0123456789ABCDEF' FROM party WHERE code = 'WEG'"""

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from digipoort import passwords
-from digipoort.directory import queries, seed, session, store
+from digipoort.directory import description, queries, seed, session, store
+from digipoort.directory.description import DescriptionError
 from digipoort.directory.objects import (
     DEFAULT_SIZE_LIMIT,
     Address,
@@ -19,10 +20,11 @@ from digipoort.directory.objects import (
     Flow,
     FlowConnection,
     Mailbox,
+    NewPassword,
     Party,
     Remote,
 )
-from digipoort.directory.seed import Seeded, SeedError
+from digipoort.directory.seed import Seeded
 from tests.unit.directory_samples import HASH, SAMPLE
 
 
@@ -41,7 +43,7 @@ def test_the_packaged_seed_has_two_agencies_and_eleven_flows() -> None:
 
 def test_objects_come_out_in_the_order_in_which_they_refer_to_each_other() -> None:
     text = "".join(f"[[{part}" for part in reversed(SAMPLE.split("[[")[1:]))
-    assert seed.parse(text, Path()) == [
+    assert description.parse(text, Path()) == [
         Party("MAAS", "Maas B.V.", "private"),
         Party("AAL", "Bloemen B.V.", "private"),
         Destination("agency.test", "[MX.agency.test]:2525", "secure", "mx.agency.test"),
@@ -54,7 +56,7 @@ def test_objects_come_out_in_the_order_in_which_they_refer_to_each_other() -> No
 
 
 def test_seeding_twice_changes_nothing(directory_dsn: str) -> None:
-    items = [*seed.packaged_seed(), *seed.parse(SAMPLE, Path())]
+    items = [*seed.packaged_seed(), *description.parse(SAMPLE, Path())]
     with session.writing(directory_dsn, "tester") as connection:
         assert seed.apply(connection, items) == Seeded(added=21, present=0)
     with psycopg.connect(directory_dsn) as connection:
@@ -84,10 +86,11 @@ def test_a_password_file_is_relative_to_the_seed_file(tmp_path: Path) -> None:
         '[[credential]]\nlogin = "aal"\nparty = "AAL"\nservices = ["submission"]\npassword_file = "password"\n',
         encoding="utf-8",
     )
-    (item,) = seed.read(path)
+    (item,) = description.read(path)
     assert isinstance(item, Credential)
-    assert passwords.verify_password(item.password_hash, b"geheim")
-    assert "argon2" not in repr(item)
+    assert item.password == NewPassword(b"geheim")
+    assert passwords.verify_password(description.password_hash(item.password), b"geheim")
+    assert "geheim" not in repr(item)
 
 
 CREDENTIAL = '[[credential]]\nlogin = "a"\nparty = "A"\nservices = ["submission"]\n'
@@ -97,15 +100,15 @@ ADDRESS = '[[address]]\naddress = "a@b.test"\nparty = "A"\n'
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[[party", "The seed file is not TOML: .*"),
-        ("[[partij]]\n", "The seed file has unknown tables: partij."),
+        ("[[party", "The description is not TOML: .*"),
+        ("[[partij]]\n", "The description has unknown tables: partij."),
         ("[party]\n", r"Write \[\[party\]\], with two brackets: there may be several."),
         ("party = [1]\n", r"\[\[party\]\] number 1 is not a table."),
         ('[[party]]\ncode = "A"\nkind = "private"\n', r"\[\[party\]\] number 1 has no name."),
         ('[[party]]\ncode = 1\nname = "A"\nkind = "private"\n', r"\[\[party\]\] number 1: code is not a string."),
         (
-            '[[party]]\ncode = "A"\nname = "A"\nkind = "private"\nactive = true\ncolour = 1\n',
-            r"\[\[party\]\] number 1 has unknown keys: active, colour.",
+            '[[party]]\ncode = "A"\nname = "A"\nkind = "private"\nactive = true\ncolour = 1\nage = 2\n',
+            r"\[\[party\]\] number 1 has unknown keys: age, colour.",
         ),
         (
             '[[flow]]\ncode = "A"\nname = "A"\nowner = "A"\nsize_limit = true\n',
@@ -127,10 +130,10 @@ ADDRESS = '[[address]]\naddress = "a@b.test"\nparty = "A"\n'
     ],
 )
 def test_a_fault_of_the_file_has_its_sentence(text: str, sentence: str) -> None:
-    with pytest.raises(SeedError, match=f"^{sentence}$"):
-        seed.parse(text, Path())
+    with pytest.raises(DescriptionError, match=f"^{sentence}$"):
+        description.parse(text, Path())
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(SeedError, match="cannot be read"):
-        seed.read(tmp_path / "absent.toml")
+    with pytest.raises(DescriptionError, match="cannot be read"):
+        description.read(tmp_path / "absent.toml")

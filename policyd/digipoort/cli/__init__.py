@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import click
 
-from digipoort.cli import addresses, check, connections, credentials, directory, lint, maps, parties, settings
+from digipoort.cli import addresses, check, connections, credentials, declare, directory, lint, maps, parties, settings
 from digipoort.cli.failures import Program
 
 
@@ -21,6 +21,9 @@ def main() -> None:
 for _command in (
     directory.migrate,
     directory.seed,
+    declare.show_plan,
+    declare.apply,
+    declare.export,
     parties.party,
     parties.flow,
     addresses.destination,

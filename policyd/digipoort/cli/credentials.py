@@ -11,7 +11,7 @@ from digipoort import passwords
 from digipoort.cli import frame
 from digipoort.cli.failures import Failure
 from digipoort.cli.listing import object_group
-from digipoort.directory import seed, store
+from digipoort.directory import description, store
 from digipoort.directory.objects import Credential
 
 _PASSWORD_FILE: Final = click.option(
@@ -76,7 +76,7 @@ def _password_hash(file: Path | None) -> str:
         typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         password = typed.encode("utf-8")
     else:
-        password = seed.first_line(file)
+        password = description.first_line(file)
     try:
         return passwords.hash_password(password)
     except ValueError as error:

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import click
 
-from digipoort import maps
 from digipoort.cli import frame
-from digipoort.cli.failures import Failure
+from digipoort.directory import description, session
 from digipoort.directory import seed as seeds
-from digipoort.directory import session
 from digipoort.directory.migrate import migrate as apply_migrations
-from digipoort.directory.objects import Address, Destination
 
 
 @click.command()
@@ -32,16 +29,10 @@ def seed(file: Path | None) -> None:
     """Add what FILE (TOML) lists; without FILE the government parties and the message flows.
 
     What the directory holds already is not changed. All is added, or nothing. The format of FILE is described in
-    digipoort/directory/seed.py.
+    digipoort/directory/description.py.
     """
-    settings = frame.admin_settings()
-    items = seeds.packaged_seed() if file is None else seeds.read(file)
-    for item in items:
-        if isinstance(item, Address):
-            frame.require_logical(item.address, settings.logical_domains)
-        clash = maps.domain_clash(item.domain, settings) if isinstance(item, Destination) else None
-        if clash is not None:
-            raise Failure(clash)
+    items = seeds.packaged_seed() if file is None else description.read(file)
+    frame.require_usable(items)
     with frame.changing() as connection:
         seeded = seeds.apply(connection, items)
     click.echo(f"added {seeded.added}, present already {seeded.present}")

@@ -9,8 +9,9 @@ from typing import IO, Any, Final
 
 import click
 
+from digipoort.directory.description import DescriptionError
 from digipoort.directory.migrate import MigrationError
-from digipoort.directory.seed import SeedError
+from digipoort.directory.plan import DescribedTwiceError
 from digipoort.directory.session import DirectoryFaultError
 from digipoort.directory.store import UnknownObjectError
 from digipoort.mapfiles import PostfixCommandError
@@ -18,7 +19,14 @@ from digipoort.maps import PublishBusyError, PublishError
 from digipoort.settings import SettingsError
 
 EXIT_REFUSED: Final = 1
-_REFUSALS: Final = (MigrationError, SeedError, UnknownObjectError, PublishError, PostfixCommandError)
+_REFUSALS: Final = (
+    MigrationError,
+    DescriptionError,
+    DescribedTwiceError,
+    UnknownObjectError,
+    PublishError,
+    PostfixCommandError,
+)
 
 
 class Failure(click.ClickException):

@@ -7,15 +7,19 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
+from digipoort import maps
 from digipoort.cli.failures import Failure
 from digipoort.directory import session
+from digipoort.directory.objects import Address, Destination
 from digipoort.settings import AdminSettings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
+
+    from digipoort.directory.objects import DirectoryObject
 
 
 def admin_settings() -> AdminSettings:
@@ -36,6 +40,17 @@ def changing() -> Iterator[Connection[TupleRow]]:
     """Yield the transaction of one change, committed when the block ends. Raises session.DirectoryFaultError."""
     with session.writing(admin_settings().directory_write_dsn, actor()) as connection:
         yield connection
+
+
+def require_usable(items: Iterable[DirectoryObject]) -> None:
+    """Refuse addresses and destinations that this gateway's domains rule out. Raises Failure."""
+    settings = admin_settings()
+    for item in items:
+        if isinstance(item, Address):
+            require_logical(item.address, settings.logical_domains)
+        clash = maps.domain_clash(item.domain, settings) if isinstance(item, Destination) else None
+        if clash is not None:
+            raise Failure(clash)
 
 
 def require_logical(address: str, logical_domains: tuple[str, ...]) -> None:

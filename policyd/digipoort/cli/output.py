@@ -34,5 +34,9 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+    return printable(json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value))
+
+
+def printable(text: str) -> str:
+    """Return a text without what could steer the admin's terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -24,6 +24,7 @@ class Party:
     code: str
     name: str
     kind: str
+    active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,10 @@ class Remote:
     local_part: str
     domain: str
 
+    def __str__(self) -> str:
+        """Return it as it is written."""
+        return f"{self.local_part}@{self.domain}"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -92,14 +97,23 @@ class FlowConnection:
 
 
 @dataclass(frozen=True, slots=True)
+class NewPassword:
+    """A password that is not hashed yet: whether a stored hash is its own can only be told from it."""
+
+    octets: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
-    """A login with a password's hash, the services it may use (pop3, submission) and the id of the mailbox it opens."""
+    """A login, the services it may use (pop3, submission) and the id of the mailbox it opens; `password`: its hash."""
 
     login: str
     party: str
-    password_hash: str = field(repr=False)
+    password: str | NewPassword = field(repr=False)
     services: tuple[str, ...]
     mailbox: str | None = None
+    active: bool = True
+    certificate_fingerprint: str | None = None
 
 
 DirectoryObject = Party | Flow | Destination | Mailbox | Address | FlowConnection | Credential

@@ -136,7 +136,9 @@ SET_ACTOR: Final[LiteralString] = "SELECT set_config('digipoort.actor', %(actor)
 # A writer that holds the change counter and never commits must not leave every other admin waiting without a word.
 BOUND_LOCK_WAIT: Final[LiteralString] = "SET LOCAL lock_timeout = '10s'"
 
-ADD_PARTY: Final[LiteralString] = "INSERT INTO party (code, name, kind) VALUES (%(code)s, %(name)s, %(kind)s)"
+ADD_PARTY: Final[LiteralString] = (
+    "INSERT INTO party (code, name, kind, active) VALUES (%(code)s, %(name)s, %(kind)s, %(active)s)"
+)
 LIST_PARTIES: Final[LiteralString] = "SELECT code, name, kind, active FROM party ORDER BY code"
 
 ADD_FLOW: Final[LiteralString] = """
@@ -206,8 +208,10 @@ ORDER BY address.address, flow.code, connection.valid_from
 """
 
 ADD_CREDENTIAL: Final[LiteralString] = """
-INSERT INTO credential (login, party_id, password_hash, services, mailbox_id)
-VALUES (%(login)s, %(party_id)s, %(password_hash)s, %(services)s, %(mailbox_id)s)
+INSERT INTO credential (login, party_id, password_hash, services, mailbox_id, active, certificate_fingerprint)
+VALUES (
+    %(login)s, %(party_id)s, %(password_hash)s, %(services)s, %(mailbox_id)s, %(active)s, %(certificate_fingerprint)s
+)
 """
 LIST_CREDENTIALS: Final[LiteralString] = """
 SELECT credential.login, party.code AS party, array_to_string(credential.services, ' ') AS services,
@@ -232,6 +236,91 @@ UPDATE connection SET valid_until = %(last)s
 WHERE address_id = %(address_id)s AND flow_id = %(flow_id)s
 AND valid_from <= %(last)s AND (valid_until IS NULL OR valid_until > %(last)s)
 """
+
+CHANGE_PARTY: Final[LiteralString] = (
+    "UPDATE party SET name = %(name)s, kind = %(kind)s, active = %(active)s WHERE code = %(code)s"
+)
+CHANGE_FLOW: Final[LiteralString] = """
+UPDATE flow SET name = %(name)s, owner_id = %(owner_id)s, size_limit = %(size_limit)s, interface = %(interface)s,
+    resubmission = %(resubmission)s
+WHERE code = %(code)s
+"""
+CHANGE_DESTINATION: Final[LiteralString] = """
+UPDATE destination SET nexthop = %(nexthop)s, tls_level = %(tls_level)s, tls_match = %(tls_match)s,
+    transport = %(transport)s
+WHERE domain = %(domain)s
+"""
+CHANGE_MAILBOX: Final[LiteralString] = """
+UPDATE target SET party_id = party.id, party_kind = party.kind
+FROM party WHERE party.id = %(party_id)s AND target.mailbox = %(mailbox)s
+"""
+CHANGE_ADDRESS: Final[LiteralString] = """
+UPDATE address SET party_id = party.id, party_kind = party.kind, flow_id = %(flow_id)s, target_id = %(target_id)s
+FROM party WHERE party.id = %(party_id)s AND address.address = %(address)s
+"""
+CHANGE_CONNECTION: Final[LiteralString] = """
+UPDATE connection SET valid_until = %(valid_until)s
+WHERE address_id = %(address_id)s AND flow_id = %(flow_id)s AND valid_from = %(valid_from)s
+"""
+CHANGE_CREDENTIAL: Final[LiteralString] = """
+UPDATE credential SET party_id = %(party_id)s, password_hash = %(password_hash)s, services = %(services)s,
+    mailbox_id = %(mailbox_id)s, active = %(active)s, certificate_fingerprint = %(certificate_fingerprint)s
+WHERE login = %(login)s
+"""
+
+REMOVE_PARTY: Final[LiteralString] = "DELETE FROM party WHERE code = %(party)s"
+REMOVE_FLOW: Final[LiteralString] = "DELETE FROM flow WHERE code = %(flow)s"
+REMOVE_DESTINATION: Final[LiteralString] = "DELETE FROM destination WHERE domain = %(domain)s"
+REMOVE_MAILBOX: Final[LiteralString] = "DELETE FROM target WHERE mailbox = %(mailbox)s"
+REMOVE_ADDRESS: Final[LiteralString] = "DELETE FROM address WHERE address = %(address)s"
+REMOVE_CONNECTION: Final[LiteralString] = (
+    "DELETE FROM connection WHERE address_id = %(address_id)s AND flow_id = %(flow_id)s AND valid_from = %(valid_from)s"
+)
+REMOVE_CREDENTIAL: Final[LiteralString] = "DELETE FROM credential WHERE login = %(login)s"
+REMOVE_UNUSED_TARGETS: Final[LiteralString] = """
+DELETE FROM target WHERE kind = 'remote' AND NOT EXISTS (SELECT FROM address WHERE address.target_id = target.id)
+"""
+
+# The whole directory, in the order in which objects refer to each other; columns as in objects.py.
+# "C": the order is the same on every server, whatever its locale.
+ALL_PARTIES: Final[LiteralString] = 'SELECT code, name, kind, active FROM party ORDER BY code COLLATE "C"'
+ALL_FLOWS: Final[LiteralString] = """
+SELECT flow.code, flow.name, party.code, flow.size_limit, flow.interface, flow.resubmission
+FROM flow JOIN party ON party.id = flow.owner_id ORDER BY flow.code COLLATE "C"
+"""
+ALL_DESTINATIONS: Final[LiteralString] = (
+    'SELECT domain, nexthop, tls_level, tls_match, transport FROM destination ORDER BY domain COLLATE "C"'
+)
+ALL_MAILBOXES: Final[LiteralString] = """
+SELECT target.mailbox, party.code FROM target JOIN party ON party.id = target.party_id
+WHERE target.kind = 'mailbox' ORDER BY target.mailbox COLLATE "C"
+"""
+ALL_ADDRESSES: Final[LiteralString] = """
+SELECT address.address, party.code, flow.code, target.mailbox, target.local_part, destination.domain
+FROM address
+JOIN party ON party.id = address.party_id
+JOIN target ON target.id = address.target_id
+LEFT JOIN flow ON flow.id = address.flow_id
+LEFT JOIN destination ON destination.id = target.destination_id
+ORDER BY address.address COLLATE "C"
+"""
+ALL_CONNECTIONS: Final[LiteralString] = """
+SELECT address.address, flow.code, connection.valid_from, connection.valid_until
+FROM connection
+JOIN address ON address.id = connection.address_id
+JOIN flow ON flow.id = connection.flow_id
+ORDER BY address.address COLLATE "C", flow.code COLLATE "C", connection.valid_from
+"""
+ALL_CREDENTIALS: Final[LiteralString] = """
+SELECT credential.login, party.code, credential.password_hash, credential.services, target.mailbox, credential.active,
+    credential.certificate_fingerprint
+FROM credential
+JOIN party ON party.id = credential.party_id
+LEFT JOIN target ON target.id = credential.mailbox_id
+ORDER BY credential.login COLLATE "C"
+"""
+# Whoever holds the counter's row is the only writer: what a plan was made from stays as it was until the commit.
+LOCK_DIRECTORY: Final[LiteralString] = "SELECT value FROM change_counter FOR UPDATE"
 
 # --- migrations ------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, assert_never
 from psycopg.types.json import Jsonb
 
 from digipoort.directory import queries
+from digipoort.directory.description import password_hash
 from digipoort.directory.objects import (
     Address,
     Credential,
@@ -66,23 +67,87 @@ def add(connection: Connection[TupleRow], item: DirectoryObject) -> None:
     """
     match item:
         case Party():
-            connection.execute(queries.ADD_PARTY, {"code": item.code, "name": item.name, "kind": item.kind})
+            connection.execute(queries.ADD_PARTY, asdict(item))
         case Flow():
-            _add_flow(connection, item)
+            connection.execute(queries.ADD_FLOW, _flow_values(connection, item))
         case Destination():
             connection.execute(queries.ADD_DESTINATION, asdict(item))
         case Mailbox():
             party_id = _party_id(connection, item.party)
             connection.execute(queries.ADD_MAILBOX, {"mailbox": item.mailbox, "party_id": party_id})
         case Address():
-            _add_address(connection, item)
+            connection.execute(queries.ADD_ADDRESS, _address_values(connection, item))
         case FlowConnection():
             dates = {"valid_from": item.valid_from, "valid_until": item.valid_until}
             connection.execute(queries.ADD_CONNECTION, _connection_ids(connection, item) | dates)
         case Credential():
-            _add_credential(connection, item)
+            connection.execute(queries.ADD_CREDENTIAL, _credential_values(connection, item))
         case _:
             assert_never(item)
+
+
+def change(connection: Connection[TupleRow], item: DirectoryObject) -> None:
+    """Give the object with the natural key of `item` all other values that `item` has.
+
+    Raises UnknownObjectError when there is none, or when something it refers to does not exist.
+    """
+    match item:
+        case Party():
+            query, values, name = queries.CHANGE_PARTY, asdict(item), f"party {item.code}"
+        case Flow():
+            query, values, name = queries.CHANGE_FLOW, _flow_values(connection, item), f"flow {item.code}"
+        case Destination():
+            query, values, name = queries.CHANGE_DESTINATION, asdict(item), f"destination {item.domain}"
+        case Mailbox():
+            party_id = _party_id(connection, item.party)
+            query, values = queries.CHANGE_MAILBOX, {"mailbox": item.mailbox, "party_id": party_id}
+            name = f"mailbox {item.mailbox}"
+        case Address():
+            query, values, name = queries.CHANGE_ADDRESS, _address_values(connection, item), f"address {item.address}"
+        case FlowConnection():
+            keys = _connection_ids(connection, item)
+            query = queries.CHANGE_CONNECTION
+            values = {**keys, "valid_from": item.valid_from, "valid_until": item.valid_until}
+            name = f"connection of {item.address} to {item.flow} from {item.valid_from}"
+        case Credential():
+            query, values = queries.CHANGE_CREDENTIAL, _credential_values(connection, item)
+            name = f"login {item.login}"
+        case _:
+            assert_never(item)
+    _update(connection, query, values, f"There is no {name}.")
+
+
+def remove(connection: Connection[TupleRow], item: DirectoryObject) -> None:
+    """Remove the object with the natural key of `item`; an address takes its connections with it.
+
+    Raises UnknownObjectError when there is none.
+    """
+    query: LiteralString
+    match item:
+        case Party():
+            query, keys, name = queries.REMOVE_PARTY, {"party": item.code}, f"party {item.code}"
+        case Flow():
+            query, keys, name = queries.REMOVE_FLOW, {"flow": item.code}, f"flow {item.code}"
+        case Destination():
+            query, keys, name = queries.REMOVE_DESTINATION, {"domain": item.domain}, f"destination {item.domain}"
+        case Mailbox():
+            query, keys, name = queries.REMOVE_MAILBOX, {"mailbox": item.mailbox}, f"mailbox {item.mailbox}"
+        case Address():
+            query, keys, name = queries.REMOVE_ADDRESS, {"address": item.address}, f"address {item.address}"
+        case FlowConnection():
+            query = queries.REMOVE_CONNECTION
+            keys = _connection_ids(connection, item) | {"valid_from": item.valid_from}
+            name = f"connection of {item.address} to {item.flow} from {item.valid_from}"
+        case Credential():
+            query, keys, name = queries.REMOVE_CREDENTIAL, {"login": item.login}, f"login {item.login}"
+        case _:
+            assert_never(item)
+    _update(connection, query, keys, f"There is no {name}.")
+
+
+def remove_unused_targets(connection: Connection[TupleRow]) -> None:
+    """Remove the physical addresses that no logical address leads to any more."""
+    connection.execute(queries.REMOVE_UNUSED_TARGETS)
 
 
 def holds(connection: Connection[TupleRow], item: DirectoryObject) -> bool:
@@ -157,8 +222,8 @@ def _update(connection: Connection[TupleRow], query: LiteralString, values: Mapp
         raise UnknownObjectError(missing)
 
 
-def _add_flow(connection: Connection[TupleRow], flow: Flow) -> None:
-    values = {
+def _flow_values(connection: Connection[TupleRow], flow: Flow) -> dict[str, Any]:
+    return {
         "code": flow.code,
         "name": flow.name,
         "owner_id": _party_id(connection, flow.owner),
@@ -166,29 +231,28 @@ def _add_flow(connection: Connection[TupleRow], flow: Flow) -> None:
         "interface": Jsonb(dict(flow.interface)),
         "resubmission": flow.resubmission,
     }
-    connection.execute(queries.ADD_FLOW, values)
 
 
-def _add_address(connection: Connection[TupleRow], address: Address) -> None:
+def _address_values(connection: Connection[TupleRow], address: Address) -> dict[str, Any]:
     party_id = _party_id(connection, address.party)
-    values = {
+    return {
         "address": address.address,
         "party_id": party_id,
         "flow_id": None if address.flow is None else _flow_id(connection, address.flow),
         "target_id": _target_id(connection, party_id, address.target),
     }
-    connection.execute(queries.ADD_ADDRESS, values)
 
 
-def _add_credential(connection: Connection[TupleRow], credential: Credential) -> None:
-    values = {
+def _credential_values(connection: Connection[TupleRow], credential: Credential) -> dict[str, Any]:
+    return {
         "login": credential.login,
         "party_id": _party_id(connection, credential.party),
-        "password_hash": credential.password_hash,
+        "password_hash": password_hash(credential.password),
         "services": list(credential.services),
         "mailbox_id": None if credential.mailbox is None else _mailbox_id(connection, credential.mailbox),
+        "active": credential.active,
+        "certificate_fingerprint": credential.certificate_fingerprint,
     }
-    connection.execute(queries.ADD_CREDENTIAL, values)
 
 
 def _target_id(connection: Connection[TupleRow], party_id: int, target: str | Remote) -> int:

@@ -1,0 +1,134 @@
+"""`digipoort plan`, `apply` and `export`: the directory as a text that is kept, compared and put in force."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from digipoort.cli import frame, output
+from digipoort.cli.failures import Failure
+from digipoort.directory import description, plan, queries, session, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from digipoort.directory.objects import DirectoryObject
+    from digipoort.directory.plan import Change
+
+EXIT_CHANGES: Final = 2
+_FILES: Final = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE..."
+)
+_PRUNE: Final = click.option("--prune", is_flag=True, help="The files are all: remove what they do not describe.")
+_WORDS: Final = {plan.Added: "to add", plan.Changed: "to change", plan.Removed: "to remove"}
+
+
+@click.command(name="plan")
+@_FILES
+@_PRUNE
+def show_plan(files: tuple[Path, ...], *, prune: bool) -> None:
+    r"""Show what applying the description in FILE... (TOML) would change. Nothing is changed.
+
+    What the files do not mention stays as it is, unless --prune is given. The format is described in
+    digipoort/directory/description.py; `digipoort export` writes it.
+
+    \b
+    Example:  digipoort plan parties.toml flows.toml
+    """
+    wanted = _described(files)
+    with session.reading(frame.admin_settings().directory_write_dsn) as connection:
+        _show(plan.plan(snapshot.objects(connection), wanted, prune=prune))
+
+
+@click.command()
+@_FILES
+@_PRUNE
+@click.option("--check", is_flag=True, help="Change nothing; exit status 2 tells that something would be changed.")
+@click.option("--yes", is_flag=True, help="Do not ask before anything is removed.")
+def apply(files: tuple[Path, ...], *, prune: bool, check: bool, yes: bool) -> None:
+    r"""Bring the directory to what FILE... (TOML) describes: all of it in one transaction, or nothing.
+
+    \b
+    Examples: digipoort apply parties.toml
+              digipoort apply --check --prune /etc/digipoort/directory.d/*.toml
+    """
+    wanted = _described(files)
+    with session.reading(frame.admin_settings().directory_write_dsn) as connection:
+        changes = plan.plan(snapshot.objects(connection), wanted, prune=prune)
+    _show(changes)
+    if check:
+        raise click.exceptions.Exit(EXIT_CHANGES if changes else 0)
+    if any(isinstance(change, plan.Removed) for change in changes) and not yes:
+        click.confirm("Remove what is marked with -?", abort=True, err=True)
+    if changes:
+        _execute(changes, wanted, prune=prune)
+
+
+def _execute(shown: Sequence[Change], wanted: Sequence[DirectoryObject], *, prune: bool) -> None:
+    """Make the changes that were shown, and no others. Raises Failure."""
+    with frame.changing() as connection:
+        connection.execute(queries.LOCK_DIRECTORY)
+        if plan.plan(snapshot.objects(connection), wanted, prune=prune) != shown:
+            raise Failure("The directory was changed meanwhile; nothing is applied. Run it again.", os.EX_TEMPFAIL)
+        plan.execute(connection, shown)
+
+
+@click.command()
+@click.option("--output", "-o", "file", type=click.Path(path_type=Path, dir_okay=False), help="A new file, mode 0600.")
+def export(file: Path | None) -> None:
+    r"""Write the whole directory as a description. It has the password hashes: keep it as you keep those.
+
+    \b
+    Example:  digipoort export -o directory.toml
+    """
+    with session.reading(frame.admin_settings().directory_write_dsn) as connection:
+        texts = (description.text_of(item) for item in snapshot.objects(connection))
+        if file is None:
+            for text in texts:
+                click.echo(text)
+            return
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+            stream.writelines(f"{text}\n" for text in texts)
+
+
+def _described(files: Sequence[Path]) -> list[DirectoryObject]:
+    items = [item for file in files for item in description.read(file)]
+    frame.require_usable(items)
+    return items
+
+
+def _show(changes: Sequence[Change]) -> None:
+    """Write a line per change, and their number."""
+    for change in changes:
+        mark, words = _told(change)
+        click.echo(output.printable(" ".join((mark, *plan.key_of(change.item), *words))))
+    kinds = Counter(type(change) for change in changes)
+    counts = (f"{kinds[kind]} {word}" for kind, word in _WORDS.items())
+    click.echo(", ".join(counts) if changes else "nothing to change")
+
+
+def _told(change: Change) -> tuple[str, list[str]]:
+    """Return a change's mark, and what there is to know of it."""
+    if isinstance(change, plan.Added):
+        return "+", list(_values(change.item))
+    if isinstance(change, plan.Changed):
+        return "~", [f"{name}: {_shown(old)} -> {_shown(new)}" for name, old, new in change.differences()]
+    return "-", []
+
+
+def _values(item: DirectoryObject) -> Iterator[str]:
+    """Yield what an object has beside its key and what is usual; never a password."""
+    for field in fields(item):
+        value = getattr(item, field.name)
+        usual = value in (None, {}, field.default) or value in plan.key_of(item)
+        if field.name != "password" and not usual:
+            yield f"{field.name}={_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    return "+".join(value) if isinstance(value, tuple) else "-" if value is None else str(value)

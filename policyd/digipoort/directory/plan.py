@@ -1,0 +1,146 @@
+"""What stands between the directory as it is and as a description wants it: a pure comparison, and its execution.
+
+What a description does not mention stays as it is, unless it is said to be the whole (`prune`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from digipoort import passwords
+from digipoort.directory import store
+from digipoort.directory.objects import (
+    Address,
+    Credential,
+    Destination,
+    DirectoryObject,
+    Flow,
+    FlowConnection,
+    Mailbox,
+    NewPassword,
+    Party,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+Key: TypeAlias = tuple[str, ...]
+_KINDS: Final = ("party", "flow", "destination", "mailbox", "address", "connection", "credential")
+# Nothing refers to them: gone first, what follows finds their places free.
+_LEAVES: Final = (FlowConnection, Credential, Address)
+
+
+class DescribedTwiceError(Exception):
+    """Two objects of a description have the same natural key; the message is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An object that the directory does not hold yet."""
+
+    item: DirectoryObject
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An object that gets other values; `item` has them."""
+
+    before: DirectoryObject
+    item: DirectoryObject
+
+    def differences(self) -> Iterator[tuple[str, object, object]]:
+        """Yield name, old and new value of what changes; a password's values are not told."""
+        for field in fields(self.before):
+            old, new = getattr(self.before, field.name), getattr(self.item, field.name)
+            if field.name == "password":
+                if not _same_password(old, new):
+                    yield field.name, "(hidden)", "(another)"
+            elif old != new:
+                yield field.name, old, new
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An object that goes."""
+
+    item: DirectoryObject
+
+
+Change: TypeAlias = Added | Changed | Removed
+
+
+def key_of(item: DirectoryObject) -> Key:
+    """Return an object's kind and natural key."""
+    match item:
+        case Party() | Flow():
+            names: Key = (item.code,)
+        case Destination():
+            names = (item.domain,)
+        case Mailbox():
+            names = (item.mailbox,)
+        case Address():
+            names = (item.address,)
+        case FlowConnection():
+            names = (item.address, item.flow, item.valid_from.isoformat())
+        case Credential():
+            names = (item.login,)
+    return (_KIND_OF[type(item)], *names)
+
+
+def plan(current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], *, prune: bool) -> list[Change]:
+    """Return the changes that lead from `current` to `wanted`, in the order of kinds and keys.
+
+    Raises DescribedTwiceError.
+    """
+    there = {key_of(item): item for item in current}
+    described: dict[Key, DirectoryObject] = {}
+    for item in wanted:
+        if described.setdefault(key_of(item), item) is not item:
+            raise DescribedTwiceError(f"{' '.join(key_of(item))} is described twice.")
+    changes: list[Change] = [Added(item) for key, item in described.items() if key not in there]
+    kept = (Changed(there[key], item) for key, item in described.items() if key in there)
+    changes += [change for change in kept if any(change.differences())]
+    if prune:
+        changes += [Removed(item) for key, item in there.items() if key not in described]
+    return sorted(changes, key=lambda change: (_KINDS.index(key_of(change.item)[0]), key_of(change.item)))
+
+
+def execute(connection: Connection[TupleRow], changes: Iterable[Change]) -> None:
+    """Make the changes, in the caller's transaction. Raises store.UnknownObjectError and psycopg.errors.IntegrityError.
+
+    What nothing refers to goes first, and what others may still refer to goes last, so that names and physical
+    addresses can move from one object to another.
+    """
+    listed = list(changes)
+    gone = [change.item for change in reversed(listed) if isinstance(change, Removed)]
+    _remove(connection, [item for item in gone if isinstance(item, _LEAVES)])
+    for change in listed:
+        if isinstance(change, Added):
+            store.add(connection, change.item)
+        elif isinstance(change, Changed):
+            store.change(connection, change.item)
+    _remove(connection, [item for item in gone if not isinstance(item, _LEAVES)])
+
+
+def _remove(connection: Connection[TupleRow], items: Iterable[DirectoryObject]) -> None:
+    for item in items:
+        store.remove(connection, item)
+    store.remove_unused_targets(connection)
+
+
+def _same_password(stored: str, wanted: str | NewPassword) -> bool:
+    if isinstance(wanted, str):
+        return stored == wanted
+    try:
+        return passwords.verify_password(stored, wanted.octets)
+    except passwords.PasswordHashError:
+        return False
+
+
+_KIND_OF: Final[dict[type[Any], str]] = dict(
+    zip((Party, Flow, Destination, Mailbox, Address, FlowConnection, Credential), _KINDS, strict=True)
+)

@@ -1,0 +1,124 @@
+"""Whatever a directory holds: exported, and applied to an empty one, it is the same; and nothing is left to change."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from digipoort.directory import description, plan, snapshot
+from digipoort.directory.objects import (
+    Address,
+    Credential,
+    Destination,
+    DirectoryObject,
+    Flow,
+    FlowConnection,
+    Mailbox,
+    Party,
+    Remote,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+# PostgreSQL's text holds every character but NUL.
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
+INTERFACES = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_depth": st.integers(1, 20),
+        "checks": st.just({"DGP-3005": False}),
+        "required_headers": st.lists(st.sampled_from(["From", "Subject"]), unique=True, max_size=2),
+    },
+)
+DAYS = st.dates(date(2000, 1, 1), date(2099, 12, 31))
+
+
+@st.composite
+def directories(draw: st.DrawFn) -> list[DirectoryObject]:
+    """Draw a directory that the schema's constraints allow."""
+    agency = Party("AGENCY", draw(NAMES), "government", draw(st.booleans()))
+    traders = [
+        Party(f"P{number}", draw(NAMES), "private", draw(st.booleans())) for number in range(draw(st.integers(0, 3)))
+    ]
+    flows = [
+        Flow(f"F{number}", draw(NAMES), "AGENCY", draw(st.integers(1, 2**40)), draw(INTERFACES), draw(_POLICIES))
+        for number in range(draw(st.integers(1, 3)))
+    ]
+    destinations = [
+        Destination(f"d{number}.test", draw(_NEXTHOPS), *draw(_TLS), draw(st.sampled_from(["smtp", "agency-slow"])))
+        for number in range(draw(st.integers(1, 2)))
+    ]
+    addresses = [
+        Address(
+            f"{flow.code.lower()}-{number}@gov.test", "AGENCY", flow.code, Remote(f"r{flow.code.lower()}", place.domain)
+        )
+        for number, place in enumerate(destinations)
+        for flow in flows
+    ]
+    items: list[DirectoryObject] = [agency, *traders, *flows, *destinations]
+    return [*items, *draw(_private(traders, flows)), *addresses]
+
+
+@st.composite
+def _private(draw: st.DrawFn, traders: list[Party], flows: list[Flow]) -> list[DirectoryObject]:
+    items: list[DirectoryObject] = []
+    for number, trader in enumerate(traders):
+        address, box = f"t{number}@party.test", f"box{number}"
+        first = draw(DAYS)
+        services = draw(st.sampled_from([("pop3",), ("submission",), ("pop3", "submission")]))
+        mailbox = draw(st.sampled_from([box, None])) if services == ("submission",) else box
+        items += [
+            Mailbox(box, trader.code),
+            Address(address, trader.code, None, box),
+            FlowConnection(
+                address, draw(st.sampled_from(flows)).code, first, first + timedelta(draw(st.integers(0, 9)))
+            ),
+            Credential(f"l{number}", trader.code, "$argon2id$" + draw(_HASHES), services, mailbox, draw(st.booleans())),
+        ]
+    return items
+
+
+_POLICIES = st.sampled_from(["accept", "refuse", "tell"])
+_NEXTHOPS = st.sampled_from(["mx.d.test", "[192.0.2.1]:25", "[mx.D.test]"])
+_TLS = st.sampled_from([("secure", "mx.test"), ("encrypt", None), ("fingerprint", "AB:CD")])
+_HASHES = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
+
+
+@contextmanager
+def _empty(connection: Connection[TupleRow]) -> Iterator[None]:
+    """Run on an empty directory, and undo everything."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("TRUNCATE credential, connection, address, target, destination, flow, party CASCADE")
+        yield
+
+
+def _filled(connection: Connection[TupleRow], items: list[DirectoryObject]) -> str:
+    plan.execute(connection, plan.plan(snapshot.objects(connection), items, prune=True))
+    return "".join(map(description.text_of, snapshot.objects(connection)))
+
+
+@given(one=directories(), other=directories())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_export_and_apply_make_the_same_directory(directory_dsn: str, one: Any, other: Any) -> None:  # noqa: ANN401
+    with psycopg.connect(directory_dsn) as connection:
+        with _empty(connection):
+            text = _filled(connection, one)
+        described = description.parse(text, Path())
+        assert sorted(map(plan.key_of, described)) == sorted(map(plan.key_of, one))
+        with _empty(connection):
+            assert _filled(connection, described) == text
+            assert plan.plan(snapshot.objects(connection), described, prune=True) == []
+        # From whatever was there before, too: what others refer to moves, changes and goes.
+        with _empty(connection):
+            _filled(connection, other)
+            assert _filled(connection, described) == text

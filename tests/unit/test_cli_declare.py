@@ -1,0 +1,109 @@
+"""`digipoort plan`, `apply` and `export` as an admin and as Ansible use them."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from tests.unit.directory_samples import SAMPLE, digipoort, fill
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _file(folder: Path, text: str) -> str:
+    path = folder / "directory.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_plan_shows_every_kind_of_change_and_changes_nothing(directory_dsn: str, tmp_path: Path) -> None:
+    fill(directory_dsn)
+    text = SAMPLE.replace("Bloemen B.V.", "Bloemen N.V.").replace("$argon2id$sample", "$argon2id$other")
+    text = text.replace("[[connection]]", '[[mailbox]]\nmailbox = "c0c0"\nparty = "MAAS"\n\n[[connection]]')
+    shown = digipoort(directory_dsn, "plan", _file(tmp_path, text)).stdout.splitlines()
+    assert shown == [
+        "~ party AAL name: Bloemen B.V. -> Bloemen N.V.",
+        "+ mailbox c0c0 party=MAAS",
+        "~ credential aal password: (hidden) -> (another)",
+        "1 to add, 2 to change, 0 to remove",
+    ]
+    assert digipoort(directory_dsn, "plan", _file(tmp_path, text)).stdout.splitlines() == shown
+
+
+def test_applying_twice_changes_nothing_the_second_time(directory_dsn: str, tmp_path: Path) -> None:
+    fill(directory_dsn, "")
+    file = _file(tmp_path, SAMPLE)
+    assert digipoort(directory_dsn, "apply", "--check", file).exit_code == 2
+    first = digipoort(directory_dsn, "apply", file)
+    assert (first.exit_code, first.stdout.splitlines()[-1]) == (0, "8 to add, 0 to change, 0 to remove"), first.stderr
+    again = digipoort(directory_dsn, "apply", file)
+    assert (again.exit_code, again.stdout) == (0, "nothing to change\n")
+    checked = digipoort(directory_dsn, "apply", "--check", file)
+    assert (checked.exit_code, checked.stdout) == (0, "nothing to change\n")
+    with psycopg.connect(directory_dsn) as connection:
+        actors = connection.execute("SELECT DISTINCT actor FROM change_log WHERE object = 'credential'").fetchall()
+    assert actors == [("beheerder",)]
+
+
+def test_what_is_exported_and_applied_elsewhere_is_the_same(
+    directory_dsn: str, empty_database: str, tmp_path: Path
+) -> None:
+    fill(directory_dsn)
+    for arguments in (("party", "disable", "MAAS"), ("credential", "disable", "aal"), ("flow", "limit", "AGS", "77")):
+        assert digipoort(directory_dsn, *arguments).exit_code == 0
+    exported = tmp_path / "export.toml"
+    assert digipoort(directory_dsn, "export", "-o", str(exported)).exit_code == 0
+    assert stat.S_IMODE(exported.stat().st_mode) == 0o600
+    assert digipoort(empty_database, "migrate").exit_code == 0
+    applied = digipoort(empty_database, "apply", "--prune", str(exported))
+    assert applied.exit_code == 0, applied.stderr
+    assert digipoort(empty_database, "export").stdout == digipoort(directory_dsn, "export").stdout
+    assert digipoort(empty_database, "apply", "--check", "--prune", str(exported)).exit_code == 0
+    again = digipoort(directory_dsn, "export", "-o", str(exported))
+    assert again.exit_code == 1
+    assert "File exists" in again.stderr
+
+
+def test_removing_asks_first(directory_dsn: str, tmp_path: Path) -> None:
+    fill(directory_dsn)
+    before = digipoort(directory_dsn, "export").stdout
+    file = _file(tmp_path, before[: before.index("[[connection]]")] + before[before.index("[[credential]]") :])
+    refused = digipoort(directory_dsn, "apply", "--prune", file, typed="n\n")
+    assert refused.exit_code == 1
+    assert digipoort(directory_dsn, "export").stdout == before
+    assert digipoort(directory_dsn, "apply", file).stdout == "nothing to change\n"
+    done = digipoort(directory_dsn, "apply", "--prune", "--yes", file)
+    assert done.stdout == "- connection bloemen@party.test AGS 2020-01-01\n0 to add, 0 to change, 1 to remove\n"
+    assert "[[connection]]" not in digipoort(directory_dsn, "export").stdout
+
+
+def test_a_physical_address_moves_to_another_logical_one(directory_dsn: str, tmp_path: Path) -> None:
+    fill(directory_dsn)
+    text = digipoort(directory_dsn, "export").stdout.replace("ags@gov.test", "ags-nieuw@gov.test")
+    done = digipoort(directory_dsn, "apply", "--prune", "--yes", _file(tmp_path, text))
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 to add, 0 to change, 1 to remove"
+    assert digipoort(directory_dsn, "export").stdout == text
+
+
+def test_a_fault_in_the_middle_changes_nothing(directory_dsn: str, tmp_path: Path) -> None:
+    fill(directory_dsn)
+    before = digipoort(directory_dsn, "export").stdout
+    text = '[[party]]\ncode = "NIEUW"\nname = "N"\nkind = "private"\n'
+    text += '[[mailbox]]\nmailbox = "HOOFD"\nparty = "NIEUW"\n'
+    failed = digipoort(directory_dsn, "apply", _file(tmp_path, text))
+    assert failed.exit_code == 1
+    assert failed.stderr == "digipoort: A mailbox id is 4 to 32 characters, a-z and 0-9.\n"
+    unknown = digipoort(directory_dsn, "apply", _file(tmp_path, '[[mailbox]]\nmailbox = "c0c0"\nparty = "NERGENS"\n'))
+    assert (unknown.exit_code, unknown.stderr) == (1, "digipoort: There is no party NERGENS: digipoort party add.\n")
+    assert digipoort(directory_dsn, "export").stdout == before
+
+
+def test_foreign_domains_are_refused_before_anything_is_compared(directory_dsn: str, tmp_path: Path) -> None:
+    text = '[[address]]\naddress = "a@elders.test"\nparty = "AAL"\nmailbox = "b0b0"\n'
+    refused = digipoort(directory_dsn, "plan", _file(tmp_path, text))
+    assert refused.exit_code == 1
+    assert "is not a logical domain" in refused.stderr
