@@ -6,6 +6,7 @@ what postmap made of it. The text is renamed last, so that whoever finds a text 
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import os
@@ -138,11 +139,26 @@ def union(new: Path, published: Path) -> Iterator[bytes]:
             yield next(lines)
 
 
-def removes_keys(new: Path, published: Path) -> bool:
-    """Tell whether a key of the published sorted text is absent from the new one."""
+def differences(new: Path, published: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield `-` and an old line, or `+` and a new one, of two sorted texts, in the order of their keys."""
+    with contextlib.ExitStack() as stack:
+        old = stack.enter_context(published.open("rb")) if published.exists() else iter(())
+        marked = heapq.merge(
+            (("-", line) for line in old),
+            (("+", line) for line in stack.enter_context(new.open("rb"))),
+            key=lambda pair: _key(pair[1]),
+        )
+        for _, pairs in itertools.groupby(marked, key=lambda pair: _key(pair[1])):
+            lines = list(pairs)
+            if len({line for _, line in lines}) > 1 or len(lines) == 1:
+                yield from lines
+
+
+def removed_keys(new: Path, published: Path) -> int:
+    """Return how many keys of the published sorted text are absent from the new one."""
     with new.open("rb") as fresh:
         wanted = sum(1 for _ in fresh)
-    return sum(1 for _ in union(new, published)) > wanted
+    return sum(1 for _ in union(new, published)) - wanted
 
 
 def _key(line: bytes) -> bytes:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
-from digipoort import mapfiles
+from digipoort import generations, mapfiles
 from digipoort.directory import queries, session
 from digipoort.interface.profile import ProfilesInvalidError
 from digipoort.profiles import parse_profiles
@@ -41,6 +41,7 @@ ALIAS: Final = "virtual_alias"
 PROFILES: Final = "profiles.json"
 # The order in which additions appear: a nexthop must never be in use before its TLS policy is in force.
 TARGETS: Final = ("tls_policy", "transport", "mailbox")
+_TEXTS: Final = (*TARGETS, PROFILES, ALIAS)
 _COUNTER: Final = "published_counter"
 _STAGING_PREFIX: Final = ".new-"
 _ROWS_AT_A_TIME: Final = 2000
@@ -50,6 +51,14 @@ _LOCK_PAUSE: Final = 0.1
 
 class PublishError(Exception):
     """The directory's contents cannot be published on this host; the message is a sentence for the admin."""
+
+
+class PublishGuardError(PublishError):
+    """So much of what is published would vanish that it may be a mistake."""
+
+
+class PublishHeldError(PublishError):
+    """An admin went back to earlier maps, and has not published since."""
 
 
 class PublishBusyError(PublishError):
@@ -83,25 +92,80 @@ class _Route:
         return f"{self.tls_level} match={self.tls_match}"
 
 
-def publish(settings: AdminSettings, *, allow_older: bool = False) -> Published:
+def publish(
+    settings: AdminSettings, *, allow_older: bool = False, force: bool = False, unless_held: bool = False
+) -> Published:
     """Publish the directory that DIRECTORY_DSN shows into settings.maps_directory.
 
-    A snapshot that is older than what was published (a replica that lags) is refused, unless `allow_older`. Raises
-    PublishError, mapfiles.PostfixCommandError, OSError, and session.DirectoryFaultError, which leaves all as it was.
+    A snapshot that is older than what was published (a replica that lags) is refused, unless `allow_older`; one in
+    which more than MAPS_REMOVED_SHARE of the published addresses is missing, unless `force`. What an admin went back to
+    is kept if `unless_held`. Raises PublishError, mapfiles.PostfixCommandError, OSError, and
+    session.DirectoryFaultError, which leaves all as it was.
     """
     started = time.monotonic()
     folder = settings.maps_directory
     maps = mapfiles.PostfixMaps(settings.postfix_config_directory, _map_type(settings))
     with _locked(folder), _staging(folder) as staging:
+        if unless_held and generations.held(folder):
+            raise PublishHeldError("An admin went back to earlier maps: digipoort maps publish ends that.")
         with session.reading(settings.directory_dsn) as connection:
             counter = _counter(connection)
             if not allow_older:
                 _refuse_older(folder, counter)
             counts = _write_snapshot(connection, settings, staging)
-        changed = _switch(staging, folder, maps)
-        mapfiles.write_text(staging / _COUNTER, [b"%d\n" % counter])
-        mapfiles.replace_text(staging / _COUNTER, folder / _COUNTER)
+        if not force:
+            _refuse_vanishing(staging, folder, settings.maps_removed_share)
+        changed = _put_in_force(staging, folder, maps, counter, settings.maps_generations)
+        generations.release(folder)
     return Published(counter, counts, changed, (time.monotonic() - started) * 1000)
+
+
+def roll_back(settings: AdminSettings, number: int | None) -> Published:
+    """Put the maps of an earlier generation in force: the one before the last when `number` is None.
+
+    Until the next publication that an admin asks for, none is made. Raises what `publish` raises, but nothing of the
+    directory's, which is not asked.
+    """
+    started = time.monotonic()
+    folder = settings.maps_directory
+    maps = mapfiles.PostfixMaps(settings.postfix_config_directory, _map_type(settings))
+    with _locked(folder), _staging(folder) as staging:
+        kept = generations.kept(folder)
+        chosen = [one for one in kept if one.number == number] if number is not None else kept[1:2]
+        if not chosen:
+            numbers = ", ".join(str(one.number) for one in kept) or "none"
+            raise PublishError(f"There is no such generation to go back to; kept are {numbers}.")
+        counts = {}
+        for name in _TEXTS:
+            with (chosen[0].folder / name).open("rb") as text:
+                counts[name] = mapfiles.write_text(staging / name, text)
+        generations.hold(folder, chosen[0].number)
+        changed = _put_in_force(staging, folder, maps, chosen[0].counter, settings.maps_generations)
+    return Published(chosen[0].counter, counts, changed, (time.monotonic() - started) * 1000)
+
+
+def differences(settings: AdminSettings) -> Iterator[tuple[str, str, bytes]]:
+    """Yield file, `+` or `-`, and line of what a publication would add and remove; nothing is published.
+
+    Raises what `publish` raises.
+    """
+    folder = settings.maps_directory
+    with _locked(folder), _staging(folder) as staging:
+        with session.reading(settings.directory_dsn) as connection:
+            _write_snapshot(connection, settings, staging)
+        for name in (*TARGETS, ALIAS):
+            for mark, line in mapfiles.differences(staging / name, folder / name):
+                yield name, mark, line
+        if not mapfiles.same_content(staging / PROFILES, folder / PROFILES):
+            yield PROFILES, "+", b"(other flows, or other addresses of flows)\n"
+
+
+def published_counter(folder: Path) -> int | None:
+    """Return the change of the directory that this host's maps are of, None when that is not known."""
+    try:
+        return int((folder / _COUNTER).read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def domain_clash(domain: str, settings: AdminSettings) -> str | None:
@@ -159,15 +223,36 @@ def _counter(connection: Connection[TupleRow]) -> int:
 
 
 def _refuse_older(folder: Path, counter: int) -> None:
-    try:
-        published = int((folder / _COUNTER).read_text(encoding="ascii"))
-    except (FileNotFoundError, ValueError):
-        return
-    if counter < published:
+    published = published_counter(folder)
+    if published is not None and counter < published:
         raise PublishBusyError(
             f"The server that answered is behind (change {counter}) what this host has published (change {published}); "
             "try again later, or give --allow-older after a restore from backup."
         )
+
+
+def _refuse_vanishing(staging: Path, folder: Path, share: float) -> None:
+    """Refuse to take away more addresses than an admin means to: the directory may have been emptied by mistake."""
+    if not (folder / ALIAS).exists():
+        return
+    with (folder / ALIAS).open("rb") as stream:
+        there = sum(1 for _ in stream)
+    gone = mapfiles.removed_keys(staging / ALIAS, folder / ALIAS)
+    if gone > share * there:
+        raise PublishGuardError(
+            f"{gone} of the {there} published addresses would vanish, more than MAPS_REMOVED_SHARE ({share:g}) allows; "
+            "digipoort maps diff shows them, digipoort maps publish --force publishes all the same."
+        )
+
+
+def _put_in_force(staging: Path, folder: Path, maps: mapfiles.PostfixMaps, counter: int, most: int) -> tuple[str, ...]:
+    """Switch to the staged texts, note of which change they are, and keep them as a generation if they are new."""
+    changed = _switch(staging, folder, maps)
+    mapfiles.write_text(staging / _COUNTER, [b"%d\n" % counter])
+    mapfiles.replace_text(staging / _COUNTER, folder / _COUNTER)
+    if changed:
+        generations.keep(folder, _TEXTS, counter, most)
+    return changed
 
 
 def _write_snapshot(connection: Connection[TupleRow], settings: AdminSettings, staging: Path) -> dict[str, int]:
@@ -262,7 +347,7 @@ def _encoded(profiles: dict[str, Any]) -> bytes:
 
 def _switch(staging: Path, folder: Path, maps: mapfiles.PostfixMaps) -> tuple[str, ...]:
     """Put the new texts in force in the order that the module describes; return the names of the files that changed."""
-    gone = [name for name in TARGETS if mapfiles.removes_keys(staging / name, folder / name)]
+    gone = [name for name in TARGETS if mapfiles.removed_keys(staging / name, folder / name)]
     changed = set()
     for name in TARGETS:
         text = staging / name

@@ -224,8 +224,24 @@ class AdminSettings(CommonSettings):
         doc="lmdb, hash, …; empty: Postfix's default_database_type",
         check=_one_of("", "lmdb", "hash", "btree", "cdb"),
     )
+    maps_removed_share: float = _setting(
+        0.2, doc="the share of published addresses that may vanish at once without --force", check=_between(0, 1)
+    )
+    maps_generations: int = _setting(5, doc="published states that are kept", check=_between(1, 100))
     postfix_config_directory: Path = _setting(
         Path("/etc/postfix-digipoort"), doc="the Postfix instance's configuration", check=_absolute
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapsSettings(AdminSettings):
+    """The publisher daemon."""
+
+    maps_poll_seconds: float = _setting(
+        0.5, doc="seconds between two looks at the directory's change counter", check=_between(0.1, 60)
+    )
+    maps_full_check_seconds: float = _setting(
+        600.0, doc="seconds after which all is compared, whatever the counter says", check=_between(10, 86_400)
     )
 
 
@@ -234,6 +250,7 @@ PROGRAMS: Final[dict[str, type[CommonSettings]]] = {
     "milter": MilterSettings,
     "authd": AuthdSettings,
     "admin": AdminSettings,
+    "maps": MapsSettings,
 }
 
 

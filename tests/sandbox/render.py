@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 ROLES: Final = names.CHECKOUT / "ansible" / "roles"
 PACKAGES: Final = (
-    "policyd/digipoort", "policyd/digipoort_policyd", "milter/digipoort_milter", "dovecot_auth/digipoort_auth",
-)  # fmt: skip
+    "policyd/digipoort",
+    "policyd/digipoort_policyd",
+    "policyd/digipoort_maps",
+    "milter/digipoort_milter",
+    "dovecot_auth/digipoort_auth",
+)
 POSTFIX_FILES: Final = (
     "main.cf",
     "master.cf",

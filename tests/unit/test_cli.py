@@ -255,7 +255,13 @@ def test_settings_are_shown_with_passwords_masked() -> None:
 def test_faulty_settings_are_told_for_each_program() -> None:
     result = digipoort("host=a", "settings", LOG_LEVEL="loud")
     assert result.exit_code == os.EX_CONFIG
-    assert [line.split()[1] for line in result.stderr.splitlines()] == ["policyd:", "milter:", "authd:", "admin:"]
+    assert [line.split()[1] for line in result.stderr.splitlines()] == [
+        "policyd:",
+        "milter:",
+        "authd:",
+        "admin:",
+        "maps:",
+    ]
 
 
 def test_every_change_is_ascribed_to_who_made_it(dsn: str) -> None:

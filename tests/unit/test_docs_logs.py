@@ -22,6 +22,7 @@ SHARED: Final = CHECKOUT / "policyd" / "digipoort"
 SECTIONS: Final = {
     SHARED / "cli": "digipoort",
     CHECKOUT / "policyd" / "digipoort_policyd": "digipoort-policyd",
+    CHECKOUT / "policyd" / "digipoort_maps": "digipoort-maps",
     CHECKOUT / "milter": "digipoort-milter",
     CHECKOUT / "dovecot_auth": "digipoort-authd",
 }

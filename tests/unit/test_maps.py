@@ -157,11 +157,11 @@ def test_additions_appear_before_the_alias_that_needs_them(settings: AdminSettin
 
 
 def test_removals_disappear_after_the_alias_that_needed_them(settings: AdminSettings, mocker: MockerFixture) -> None:
-    maps.publish(settings)
+    maps.publish(settings, force=True)
     new = """INSERT INTO destination (domain, nexthop) VALUES ('zeta.test', 'zeta.test'), ('alpha.test', 'a.test')"""
     change(settings, *REMOVE_AGENCY, new)
     seen = spy_on_switches(mocker, settings)
-    maps.publish(settings)
+    maps.publish(settings, force=True)
     at_alias = next(index for index, (name, _) in enumerate(seen) if name == "virtual_alias")
     for name, present in seen[:at_alias]:
         assert "intake@agency.test" in present["virtual_alias"], name
@@ -185,7 +185,7 @@ def test_removals_disappear_after_the_alias_that_needed_them(settings: AdminSett
 def test_a_publication_that_was_cut_off_is_completed_by_the_next(
     settings: AdminSettings, mocker: MockerFixture
 ) -> None:
-    maps.publish(settings)
+    maps.publish(settings, force=True)
     change(settings, *REMOVE_AGENCY)
     real = mapfiles.replace_table
     calls: list[Path] = []
@@ -198,11 +198,11 @@ def test_a_publication_that_was_cut_off_is_completed_by_the_next(
 
     patched = mocker.patch.object(mapfiles, "replace_table", dies)
     with pytest.raises(OSError, match="No space left"):
-        maps.publish(settings)
+        maps.publish(settings, force=True)
     assert lookup(settings, "transport", "agency.test") is not None
     mocker.stop(patched)
     mocker.stopall()
-    maps.publish(settings)
+    maps.publish(settings, force=True)
     assert lookup(settings, "transport", "agency.test") is None
     assert lookup(settings, "virtual_alias", "ags@gov.test") is None
     assert list(settings.maps_directory.glob(".new-*")) == []

@@ -1,12 +1,12 @@
-"""`digipoort maps publish`: brings what the directory holds to this host's Postfix and milter."""
+"""`digipoort maps`: what this host's Postfix and milter read instead of the directory, and how it gets there."""
 
 from __future__ import annotations
 
 import click
 
-from digipoort import log
+from digipoort import generations, log
 from digipoort import maps as publication
-from digipoort.cli import frame
+from digipoort.cli import frame, output
 
 
 @click.group()
@@ -18,12 +18,13 @@ def maps() -> None:
 @click.option(
     "--allow-older", is_flag=True, help="Publish although this host has published a later state: after a restore."
 )
-def publish(*, allow_older: bool) -> None:
-    """Publish the directory on this host; unchanged files are not touched."""
+@click.option("--force", is_flag=True, help="Publish although very many addresses vanish.")
+def publish(*, allow_older: bool, force: bool) -> None:
+    """Publish the directory on this host; unchanged files are not touched. Ends what `rollback` began."""
     settings = frame.admin_settings()
     logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
     try:
-        published = publication.publish(settings, allow_older=allow_older)
+        published = publication.publish(settings, allow_older=allow_older, force=force)
     except Exception as error:
         logger.error("maps_not_published", detail=str(error))  # noqa: TRY400 - the end of the program tells the rest
         raise
@@ -36,3 +37,38 @@ def publish(*, allow_older: bool) -> None:
         **published.counts,
     )
     click.echo(f"published change {published.counter}; changed files: {changed}")
+
+
+@maps.command()
+@click.option(
+    "--generation", type=int, metavar="NUMBER", help="Of `maps generations`; otherwise the one before the last."
+)
+def rollback(*, generation: int | None) -> None:
+    """Go back to maps that were published before. Nothing is published by itself until `digipoort maps publish`."""
+    settings = frame.admin_settings()
+    logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
+    published = publication.roll_back(settings, generation)
+    changed = ",".join(published.changed) or "-"
+    logger.warning("maps_rolled_back", elapsed_ms=published.elapsed_ms, counter=published.counter, changed=changed)
+    click.echo(f"back to change {published.counter}; changed files: {changed}")
+
+
+@maps.command()
+def diff() -> None:
+    """Show what a publication would change, physical addresses included. Nothing is changed."""
+    lines = 0
+    for name, mark, line in publication.differences(frame.admin_settings()):
+        click.echo(output.printable(f"{mark} {name}: {line.decode('utf-8', 'replace').rstrip()}"))
+        lines += 1
+    if not lines:
+        click.echo("nothing to publish")
+
+
+@maps.command(name="generations")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+def list_generations(*, as_json: bool) -> None:
+    """List the published states that are kept, the last first."""
+    rows = [
+        (one.number, one.counter, one.published_at) for one in generations.kept(frame.admin_settings().maps_directory)
+    ]
+    output.show(("generation", "change", "published"), rows, as_json=as_json)

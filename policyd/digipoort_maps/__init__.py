@@ -1,0 +1,1 @@
+"""The publisher daemon: keeps this host's maps as the directory is."""

@@ -1,0 +1,35 @@
+"""`digipoort-maps`: puts the parts together."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Final
+
+from digipoort import daemon
+from digipoort.settings import MapsSettings
+from digipoort_maps.publisher import Publisher
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+PROGRAM: Final = "digipoort-maps"
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT, which ends a publication under way first; exit 78 for a fault in the settings."""
+    settings, logger = daemon.begin(PROGRAM, MapsSettings)
+    stop = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    logger.info("maps_started", folder=str(settings.maps_directory))
+    Publisher(settings, logger, stop).run()
+    logger.info("maps_stopped")
+
+
+if __name__ == "__main__":
+    main()

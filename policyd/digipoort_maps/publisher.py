@@ -1,0 +1,106 @@
+"""Watches the directory's change counter, and publishes when it has moved.
+
+The counter is one row that every writing transaction raises: reading it costs nothing, and works on a standby, where
+LISTEN does not. Changes that come while maps are published are published together, the next time round. Whatever fails,
+the last good maps stay.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from digipoort import mapfiles, maps, reasons
+from digipoort.directory import queries, session
+
+if TYPE_CHECKING:
+    import threading
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+    from structlog.typing import FilteringBoundLogger
+
+    from digipoort.settings import MapsSettings
+
+RETRY_SECONDS: Final = 5.0
+_POLL_TIMEOUT: Final = "SET statement_timeout = '5s'"
+
+
+class Publisher:
+    """One host's publisher; its state is what it did last, so that a fault is told once and not at every look."""
+
+    def __init__(self, settings: MapsSettings, log: FilteringBoundLogger, stop: threading.Event) -> None:
+        """`stop` ends `run`, after the publication under way."""
+        self._settings = settings
+        self._log = log
+        self._stop = stop
+        self._done = maps.published_counter(settings.maps_directory)
+        self._due = 0.0
+        self._told = ""
+        self._reachable = True
+
+    def run(self) -> None:
+        """Publish, until `stop` is set."""
+        while not self._stop.is_set():
+            try:
+                with session.connected(self._settings.directory_dsn) as connection:
+                    connection.execute(_POLL_TIMEOUT)
+                    self._watch(connection)
+            except session.DirectoryFaultError as error:
+                self._unreachable(error)
+                self._stop.wait(RETRY_SECONDS)
+
+    def _watch(self, connection: Connection[TupleRow]) -> None:
+        """Look at the counter until told to stop. Raises psycopg.Error, which the connection's context explains."""
+        while not self._stop.is_set():
+            row = connection.execute(queries.CHANGE_COUNTER).fetchone()
+            if not self._reachable:
+                self._log.info("directory_restored")
+                self._reachable = True
+            counter = int(row[0]) if row else None
+            if counter != self._done or time.monotonic() >= self._due:
+                self._publish(counter)
+            self._stop.wait(self._settings.maps_poll_seconds)
+
+    def _publish(self, counter: int | None) -> None:
+        """Publish unless an admin went back; what was refused is tried again at the next change or full check."""
+        started = time.monotonic()
+        try:
+            published = maps.publish(self._settings, unless_held=True)
+        except (maps.PublishBusyError, maps.PublishHeldError) as error:
+            # It ends some day without a change of the directory: the next look tries again.
+            self._tell_once(error)
+            return
+        except session.DirectoryFaultError:
+            raise
+        except (maps.PublishError, mapfiles.PostfixCommandError, OSError) as error:
+            self._tell_once(error)
+            self._done = counter
+        else:
+            self._told = ""
+            self._done = published.counter
+            if published.changed:
+                changed = ",".join(published.changed)
+                self._log.info(
+                    "maps_published",
+                    elapsed_ms=published.elapsed_ms,
+                    counter=published.counter,
+                    changed=changed,
+                    **published.counts,
+                )
+        self._due = started + self._settings.maps_full_check_seconds
+
+    def _tell_once(self, error: Exception) -> None:
+        if self._told == str(error):
+            return
+        self._told = str(error)
+        if isinstance(error, maps.PublishHeldError):
+            self._log.error("maps_held", detail=self._told)
+        else:
+            self._log.error("maps_not_published", detail=self._told)
+
+    def _unreachable(self, error: session.DirectoryFaultError) -> None:
+        if self._reachable:
+            reason = reasons.DIRECTORY_UNAVAILABLE
+            self._log.error("directory_unavailable", reason=reason.code, detail=str(error))
+            self._reachable = False
