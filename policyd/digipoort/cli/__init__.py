@@ -9,7 +9,19 @@ from __future__ import annotations
 
 import click
 
-from digipoort.cli import addresses, check, connections, credentials, declare, directory, lint, maps, parties, settings
+from digipoort.cli import (
+    addresses,
+    check,
+    connections,
+    credentials,
+    declare,
+    directory,
+    history,
+    lint,
+    maps,
+    parties,
+    settings,
+)
 from digipoort.cli.failures import Program
 
 
@@ -24,6 +36,7 @@ for _command in (
     declare.show_plan,
     declare.apply,
     declare.export,
+    history.history,
     parties.party,
     parties.flow,
     addresses.destination,

@@ -322,6 +322,37 @@ ORDER BY credential.login COLLATE "C"
 # Whoever holds the counter's row is the only writer: what a plan was made from stays as it was until the commit.
 LOCK_DIRECTORY: Final[LiteralString] = "SELECT value FROM change_counter FOR UPDATE"
 
+# --- history ---------------------------------------------------------------------------------------------------------
+
+# Every change of the objects that had this name at any time, and of an address's connections.
+HISTORY: Final[LiteralString] = """
+WITH named AS (
+    SELECT DISTINCT object, (coalesce(after, before) ->> 'id')::bigint AS id
+    FROM change_log
+    WHERE %(name)s IN (
+        after ->> 'address', after ->> 'login', after ->> 'code', after ->> 'domain', after ->> 'mailbox',
+        before ->> 'address', before ->> 'login', before ->> 'code', before ->> 'domain', before ->> 'mailbox'
+    )
+)
+SELECT change_log.at, change_log.actor, change_log.object, change_log.before, change_log.after
+FROM change_log
+WHERE (object, (coalesce(after, before) ->> 'id')::bigint) IN (SELECT object, id FROM named)
+OR object = 'connection'
+    AND (coalesce(after, before) ->> 'address_id')::bigint IN (SELECT id FROM named WHERE object = 'address')
+ORDER BY change_log.id
+"""
+# The last names of objects by kind and row id, those that are gone included.
+HISTORY_NAMES: Final[LiteralString] = """
+SELECT DISTINCT ON (wanted.object, wanted.id) wanted.object, wanted.id, coalesce(
+    row ->> 'code', row ->> 'domain', row ->> 'mailbox', row ->> 'address', row ->> 'local_part', row ->> 'login'
+)
+FROM unnest(%(objects)s::text[], %(ids)s::bigint[]) AS wanted (object, id)
+JOIN change_log ON change_log.object = wanted.object
+CROSS JOIN LATERAL (SELECT coalesce(after, before) AS row) AS values
+WHERE (row ->> 'id')::bigint = wanted.id
+ORDER BY wanted.object, wanted.id, change_log.id DESC
+"""
+
 # --- migrations ------------------------------------------------------------------------------------------------------
 
 MIGRATION_TABLE: Final[LiteralString] = """
