@@ -14,6 +14,7 @@ from digipoort.reasons import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import date
 
 # The SIZE that the hop announces (RFC 1870) is that of Postfix's queue file: with the gateway's own trace headers, and
 # one octet more than CRLF for each line of 128 octets or more. The milter, which counts the message as it was
@@ -53,12 +54,13 @@ class Acceptance:
     recipient: bytes
     size: int
 
-    def parameters(self, timezone: str) -> dict[str, object]:
-        """Return the parameters of queries.ACCEPTANCE; `timezone` tells whose calendar day it is."""
+    def parameters(self, timezone: str, day: date | None = None) -> dict[str, object]:
+        """Return the parameters of queries.ACCEPTANCE; `timezone` tells whose calendar day it is, unless `day` does."""
         return {
             "sender": directory_key(self.sender),
             "recipient": directory_key(self.recipient),
             "timezone": timezone,
+            "day": day,
         }
 
 

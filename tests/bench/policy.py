@@ -52,7 +52,12 @@ def _in_threads(connections: int, make: Callable[[], Callable[[], None]]) -> flo
 
 def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
     """Measure acceptance decisions at 8 connections, the peer with 1 and with 8."""
-    parameters = {"sender": env["TRADER_ADDRESS"], "recipient": env["AGS_ADDRESS"], "timezone": "Europe/Amsterdam"}
+    parameters = {
+        "sender": env["TRADER_ADDRESS"],
+        "recipient": env["AGS_ADDRESS"],
+        "day": None,
+        "timezone": "Europe/Amsterdam",
+    }
     request = (
         "request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\npolicy_context=acceptance\n"
         f"sender={env['TRADER_ADDRESS']}\nrecipient={env['AGS_ADDRESS']}\nsize=5000\nqueue_id=\ninstance=1.2.3\n"

@@ -311,6 +311,34 @@ def test_check_refuses_as_the_policy_daemon_does(dsn: str) -> None:
     assert verdicts(dsn, "nobody", "ags@gov.test", "bloemen@party.test") == ["DGP-1002", "allowed"]
 
 
+def test_check_on_another_day(dsn: str) -> None:
+    message = ["aal", "bloemen@party.test", "ags@gov.test"]
+    assert verdicts(dsn, *message, "--at", "2019-12-31") == ["allowed", "DGP-2004"]
+    assert verdicts(dsn, *message, "--at", "2020-01-01") == ["allowed", "allowed"]
+    assert digipoort(dsn, "connection", "end", *message[1:2], "AGS", "--on", "2090-06-30").exit_code == 0
+    assert verdicts(dsn, *message, "--at", "2090-06-30") == ["allowed", "allowed"]
+    assert verdicts(dsn, *message, "--at", "2090-07-01") == ["allowed", "DGP-2004"]
+
+
+def test_an_audit_of_many(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "audit.csv"
+    lines = ["login,sender,recipient", "aal,bloemen@party.test,ags@gov.test,1000"]
+    file.write_text("\n".join([*lines, "", "nobody,bloemen@party.test,absent@gov.test\n"]), encoding="utf-8")
+    judged = digipoort(dsn, "check", "--csv", str(file))
+    assert judged.exit_code == 1
+    assert judged.stdout.splitlines() == [
+        "aal,bloemen@party.test,ags@gov.test,1000,allowed,allowed",
+        "nobody,bloemen@party.test,absent@gov.test,0,DGP-1002,DGP-2001",
+    ]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    assert digipoort(dsn, "check", "--csv", str(file)).exit_code == 0
+    file.write_text("aal,bloemen@party.test,ags@gov.test,many\n", encoding="utf-8")
+    faulty = digipoort(dsn, "check", "--csv", str(file))
+    assert (faulty.exit_code, faulty.stderr.split(" is ")[0]) == (1, "digipoort: Line 1")
+    both = digipoort(dsn, "check", "--csv", str(file), "aal", "bloemen@party.test", "ags@gov.test")
+    assert both.exit_code == 2
+
+
 def test_a_withdrawal_counts_at_once(dsn: str) -> None:
     message = ["aal", "bloemen@party.test", "ags@gov.test"]
     assert digipoort(dsn, "connection", "end", *message[1:2], "AGS", "--on", "2020-06-30").exit_code == 0

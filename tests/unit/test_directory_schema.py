@@ -283,7 +283,7 @@ READS: list[tuple[LiteralString, LiteralString, dict[str, object]]] = [
     (
         "SET ROLE digipoort_read",
         queries.ACCEPTANCE,
-        {"sender": "bloemen@party.test", "recipient": "ags@gov.test", "timezone": "Europe/Amsterdam"},
+        {"sender": "bloemen@party.test", "recipient": "ags@gov.test", "day": None, "timezone": "Europe/Amsterdam"},
     ),
     ("SET ROLE digipoort_read", queries.CHANGE_COUNTER, {}),
     ("SET ROLE digipoort_read", queries.PUBLISHED_ALIASES, {}),

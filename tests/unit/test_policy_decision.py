@@ -130,4 +130,5 @@ def test_parameters_are_directory_keys() -> None:
         "sender": "a@handel.example",
         "recipient": None,
         "timezone": "Europe/Amsterdam",
+        "day": None,
     }

@@ -74,7 +74,12 @@ def test_parameters_reach_the_statement() -> None:
     _answers(fetch, SUBMISSION, ACCEPTANCE)
     assert seen == [
         {"login": "trader", "sender": "a@handel.example"},
-        {"sender": "a@handel.example", "recipient": "ags@overheid.example", "timezone": "Europe/Amsterdam"},
+        {
+            "sender": "a@handel.example",
+            "recipient": "ags@overheid.example",
+            "timezone": "Europe/Amsterdam",
+            "day": None,
+        },
     ]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-from typing import TYPE_CHECKING, LiteralString
+import functools
+import sys
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final, LiteralString
 
 import click
 
@@ -13,41 +17,118 @@ from digipoort.cli.failures import EXIT_REFUSED, Failure
 from digipoort.directory import queries, session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from datetime import date, datetime
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
     from digipoort.reasons import Finding
+    from digipoort.settings import AdminSettings
+
+_WITHOUT_SIZE: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A message that is asked about."""
+
+    login: str
+    sender: str
+    recipient: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Both stages' verdicts, None for allowed, and the rows that they follow from."""
+
+    submission: Finding | None
+    submission_row: decision.SubmissionRow
+    acceptance: Finding | None
+    acceptance_row: decision.AcceptanceRow
 
 
 @click.command()
-@click.argument("login")
-@click.argument("sender")
-@click.argument("recipient")
+@click.argument("login", required=False)
+@click.argument("sender", required=False)
+@click.argument("recipient", required=False)
 @click.argument("size", type=click.IntRange(min=0), default=0)
+@click.option(
+    "--at", "day", type=click.DateTime(["%Y-%m-%d"]), help="Another day than today: connections count as then."
+)
+@click.option(
+    "--csv", "file", type=click.File("r", encoding="utf-8"), help="Judge each line of login,sender,recipient[,size]."
+)
 @click.pass_context
-def check(context: click.Context, login: str, sender: str, recipient: str, size: int) -> None:
-    """Tell whether LOGIN may send a message of SIZE octets from SENDER to RECIPIENT, and what that follows from.
+def check(  # noqa: PLR0913 - click hands in each option
+    context: click.Context,
+    *,
+    login: str | None,
+    sender: str | None,
+    recipient: str | None,
+    size: int,
+    day: datetime | None,
+    file: IO[str] | None,
+) -> None:
+    r"""Tell whether LOGIN may send a message of SIZE octets from SENDER to RECIPIENT, and what that follows from.
 
     TLS is taken for granted. Both stages are judged, although in practice the first refusal is the only one. The exit
-    code is 0 when neither stage refuses, 1 when one does.
+    code is 0 when neither stage refuses, 1 when one does. Everything but the day is as it is now.
+
+    \b
+    Examples: digipoort check bloemen bloemen@partij.example ags@overheid.example --at 2027-01-01
+              digipoort check --csv audit.csv > verdicts.csv
     """
+    if (file is None) == (recipient is None or sender is None or login is None):
+        raise click.UsageError("Give LOGIN SENDER RECIPIENT, or --csv FILE.")
     settings = frame.admin_settings()
-    submission = decision.Submission(login.encode(), sender.encode(), recipient.encode(), encrypted=True)
-    acceptance = decision.Acceptance(sender.encode(), recipient.encode(), size)
+    refused = False
     with session.reading(settings.directory_dsn) as connection:
-        first = decision.SubmissionRow(*_row(connection, queries.SUBMISSION, submission.parameters()))
-        parameters = acceptance.parameters(settings.directory_timezone)
-        second = decision.AcceptanceRow(*_row(connection, queries.ACCEPTANCE, parameters))
-    verdicts = (
-        decision.decide_submission(submission, first, settings.logical_domains),
-        decision.decide_acceptance(acceptance, second),
-    )
-    _show("submission", verdicts[0], dataclasses.asdict(first))
-    _show("acceptance", verdicts[1], dataclasses.asdict(second))
-    if any(verdicts):
+        judge = functools.partial(_judged, connection, settings, None if day is None else day.date())
+        if file is not None:
+            refused = _audit(file, judge)
+        else:
+            judged = judge(_Question(str(login), str(sender), str(recipient), size))
+            _show("submission", judged.submission, dataclasses.asdict(judged.submission_row))
+            _show("acceptance", judged.acceptance, dataclasses.asdict(judged.acceptance_row))
+            refused = bool(judged.submission or judged.acceptance)
+    if refused:
         context.exit(EXIT_REFUSED)
+
+
+def _judged(connection: Connection[TupleRow], settings: AdminSettings, day: date | None, asked: _Question) -> _Judged:
+    sender, recipient = asked.sender.encode(), asked.recipient.encode()
+    submission = decision.Submission(asked.login.encode(), sender, recipient, encrypted=True)
+    acceptance = decision.Acceptance(sender, recipient, asked.size)
+    first = decision.SubmissionRow(*_row(connection, queries.SUBMISSION, submission.parameters()))
+    parameters = acceptance.parameters(settings.directory_timezone, day)
+    second = decision.AcceptanceRow(*_row(connection, queries.ACCEPTANCE, parameters))
+    return _Judged(
+        decision.decide_submission(submission, first, settings.logical_domains),
+        first,
+        decision.decide_acceptance(acceptance, second),
+        second,
+    )
+
+
+def _audit(file: IO[str], judge: Callable[[_Question], _Judged]) -> bool:
+    """Write the file's lines again, each with both verdicts; tell whether one refuses. Raises Failure with the line."""
+    written = csv.writer(sys.stdout, lineterminator="\n")
+    refused = False
+    for number, row in enumerate(csv.reader(file), start=1):
+        if not row or row[:3] == ["login", "sender", "recipient"]:
+            continue
+        try:
+            login, sender, recipient, size = (*row, "0") if len(row) == _WITHOUT_SIZE else row
+            asked = _Question(login, sender, recipient, int(size))
+        except ValueError:
+            raise Failure(f"Line {number} is not login,sender,recipient or login,sender,recipient,size.") from None
+        judged = judge(asked)
+        codes = [finding.reason.code if finding else "allowed" for finding in (judged.submission, judged.acceptance)]
+        written.writerow([*row[:3], asked.size, *codes])
+        refused = refused or codes != ["allowed", "allowed"]
+    return refused
 
 
 def _row(connection: Connection[TupleRow], query: LiteralString, parameters: Mapping[str, object]) -> TupleRow:

@@ -53,7 +53,7 @@ LEFT JOIN LATERAL (
             today.day >= connection.valid_from
             AND (connection.valid_until IS NULL OR today.day <= connection.valid_until)
         ), false) AS valid
-    FROM connection, (SELECT (now() AT TIME ZONE %(timezone)s)::date AS day) AS today
+    FROM connection, (SELECT coalesce(%(day)s::date, (now() AT TIME ZONE %(timezone)s)::date) AS day) AS today
     WHERE connection.address_id = CASE WHEN sender.party_kind = 'private' THEN sender.id ELSE recipient.id END
     AND connection.flow_id = flow.id
     OFFSET 0
