@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
 import click
 
 from digipoort import maps
@@ -9,8 +15,11 @@ from digipoort.cli import frame
 from digipoort.cli.failures import Failure
 from digipoort.cli.frame import require_logical
 from digipoort.cli.listing import object_group
-from digipoort.directory import store
+from digipoort.directory import bulk, store
 from digipoort.directory.objects import Address, Destination, Mailbox, Remote, new_mailbox_id, parse_remote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 destination = object_group("destination", "Physical domains of agencies, and how mail reaches them.")
 address = object_group("address", "Logical addresses, each with its target.")
@@ -41,6 +50,32 @@ def add_destination(domain: str, nexthop: str, tls_level: str, tls_match: str | 
     with frame.changing() as change:
         store.add(change, Destination(domain, nexthop, tls_level, tls_match, transport))
     click.echo(f"added destination {domain}")
+
+
+@address.command("import")
+@click.argument("file", type=click.File("rb"))
+def import_addresses(file: BinaryIO) -> None:
+    r"""Add the addresses of FILE (CSV): all of them, or none, with the lines that are wrong.
+
+    The first line is address,party,mailbox,remote,flow. A mailbox that is new is made; remote is user@domain of a
+    destination; flow is for government addresses.
+
+    \b
+    Example line:  bloemen@partij.example,AALSMEER,b1f0aa27c3d94e01,,
+    """
+    settings = frame.admin_settings()
+    with contextlib.ExitStack() as stack:
+        progress: Callable[[int], None] = _silent
+        if sys.stderr.isatty():
+            length = os.fstat(file.fileno()).st_size
+            bar = stack.enter_context(click.progressbar(length=length, label="reading", file=sys.stderr))
+            progress = functools.partial(bar.update, current_item=None)
+        number = bulk.load(stack.enter_context(frame.changing()), file, settings.logical_domains, progress)
+    click.echo(f"added {number} addresses")
+
+
+def _silent(_octets: int) -> None:
+    """Show no progress: nobody looks."""
 
 
 def _remote(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Remote | None:

@@ -9,6 +9,7 @@ from typing import IO, Any, Final
 
 import click
 
+from digipoort.directory.bulk import ImportRefusedError
 from digipoort.directory.description import DescriptionError
 from digipoort.directory.migrate import MigrationError
 from digipoort.directory.plan import DescribedTwiceError
@@ -23,6 +24,7 @@ _REFUSALS: Final = (
     MigrationError,
     DescriptionError,
     DescribedTwiceError,
+    ImportRefusedError,
     UnknownObjectError,
     PublishError,
     PostfixCommandError,

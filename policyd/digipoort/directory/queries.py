@@ -322,6 +322,90 @@ ORDER BY credential.login COLLATE "C"
 # Whoever holds the counter's row is the only writer: what a plan was made from stays as it was until the commit.
 LOCK_DIRECTORY: Final[LiteralString] = "SELECT value FROM change_counter FOR UPDATE"
 
+# --- bulk import -----------------------------------------------------------------------------------------------------
+
+# The types check each value while the file comes in, and PostgreSQL says in which line. The first line has the names.
+INCOMING: Final[LiteralString] = """
+CREATE TEMPORARY TABLE incoming (
+    line bigint GENERATED ALWAYS AS IDENTITY (START 2),
+    address mail_address NOT NULL,
+    party code NOT NULL,
+    mailbox text CONSTRAINT target_mailbox_check CHECK (mailbox ~ '^[a-z0-9]{4,32}$'),
+    remote mail_address,
+    flow code
+) ON COMMIT DROP
+"""
+COPY_INCOMING: Final[LiteralString] = (
+    "COPY incoming (address, party, mailbox, remote, flow) FROM STDIN WITH (FORMAT csv, HEADER true)"
+)
+INCOMING_READY: Final[LiteralString] = "ANALYZE incoming"
+# What no type can tell, each with the first lines that it is wrong in.
+INCOMING_FAULTS: Final[LiteralString] = """
+WITH fault AS (
+    SELECT incoming.line, CASE
+        WHEN party.id IS NULL THEN 'there is no party ' || incoming.party
+        WHEN (incoming.mailbox IS NULL) = (incoming.remote IS NULL) THEN 'give either mailbox or remote'
+        WHEN split_part(incoming.address, '@', 2) <> ALL (%(domains)s)
+            THEN 'the domain of ' || incoming.address || ' is not a logical domain'
+        WHEN incoming.flow IS NOT NULL AND flow.id IS NULL THEN 'there is no flow ' || incoming.flow
+        WHEN flow.owner_id <> party.id THEN 'the flow ' || incoming.flow || ' belongs to another party'
+        WHEN (party.kind = 'government') <> (incoming.flow IS NOT NULL)
+            THEN 'a government address has exactly one flow, a private one none'
+        WHEN incoming.remote IS NOT NULL AND party.kind = 'private' THEN 'a private party has mailboxes only'
+        WHEN incoming.remote IS NOT NULL AND destination.id IS NULL
+            THEN 'there is no destination for the domain of ' || incoming.remote
+        WHEN coalesce(box.party_id, remote.party_id) <> party.id
+            THEN 'the mailbox or physical address belongs to another party'
+        WHEN address.id IS NOT NULL THEN incoming.address || ' exists already'
+    END AS what
+    FROM incoming
+    LEFT JOIN party ON party.code = incoming.party
+    LEFT JOIN flow ON flow.code = incoming.flow
+    LEFT JOIN destination ON destination.domain = split_part(incoming.remote, '@', 2)
+    LEFT JOIN target AS box ON box.mailbox = incoming.mailbox
+    LEFT JOIN target AS remote
+        ON remote.destination_id = destination.id AND remote.local_part = split_part(incoming.remote, '@', 1)
+    LEFT JOIN address ON address.address = incoming.address
+    UNION ALL
+    SELECT line, address || ' stands in more than one line'
+    FROM (SELECT line, address, count(*) OVER (PARTITION BY address) AS times FROM incoming) AS counted
+    WHERE times > 1
+    UNION ALL
+    SELECT min(line), coalesce(mailbox, remote) || ' is given to more than one party'
+    FROM incoming GROUP BY coalesce(mailbox, remote) HAVING count(DISTINCT party) > 1
+)
+SELECT line, what FROM fault WHERE what IS NOT NULL ORDER BY line, what LIMIT %(most)s
+"""
+IMPORT_MAILBOXES: Final[LiteralString] = """
+INSERT INTO target (kind, party_id, party_kind, mailbox)
+SELECT DISTINCT 'mailbox', party.id, party.kind, incoming.mailbox
+FROM incoming JOIN party ON party.code = incoming.party
+WHERE incoming.mailbox IS NOT NULL AND NOT EXISTS (SELECT FROM target WHERE target.mailbox = incoming.mailbox)
+"""
+IMPORT_REMOTES: Final[LiteralString] = """
+INSERT INTO target (kind, party_id, party_kind, local_part, destination_id)
+SELECT DISTINCT 'remote', party.id, party.kind, split_part(incoming.remote, '@', 1), destination.id
+FROM incoming
+JOIN party ON party.code = incoming.party
+JOIN destination ON destination.domain = split_part(incoming.remote, '@', 2)
+ON CONFLICT (destination_id, local_part) DO NOTHING
+"""
+IMPORT_ADDRESSES: Final[LiteralString] = """
+INSERT INTO address (address, party_id, party_kind, flow_id, target_id)
+SELECT incoming.address, party.id, party.kind, flow.id, target.id
+FROM incoming
+JOIN party ON party.code = incoming.party
+JOIN target ON target.mailbox = incoming.mailbox
+LEFT JOIN flow ON flow.code = incoming.flow
+UNION ALL
+SELECT incoming.address, party.id, party.kind, flow.id, target.id
+FROM incoming
+JOIN party ON party.code = incoming.party
+JOIN destination ON destination.domain = split_part(incoming.remote, '@', 2)
+JOIN target ON target.destination_id = destination.id AND target.local_part = split_part(incoming.remote, '@', 1)
+LEFT JOIN flow ON flow.code = incoming.flow
+"""
+
 # --- history ---------------------------------------------------------------------------------------------------------
 
 # Every change of the objects that had this name at any time, and of an address's connections.
