@@ -175,7 +175,8 @@ def domain_clash(domain: str, settings: AdminSettings) -> str | None:
     """
     if domain in settings.logical_domains:
         return f"The domain {domain} is a logical domain: it cannot be a physical one too."
-    if domain == settings.mailbox_domain.lower():
+    mailboxes = settings.mailbox_domain.lower()
+    if domain in {mailboxes, f"receipts.{mailboxes}"}:
         return f"The domain {domain} is the domain of the mailboxes (MAILBOX_DOMAIN): it cannot be a destination's."
     return None
 
@@ -297,8 +298,11 @@ def _transports(routes: Collection[_Route]) -> list[bytes]:
 
 
 def _mailboxes(connection: Connection[TupleRow], settings: AdminSettings) -> Iterator[bytes]:
+    """Yield each mailbox under both its names: the one of all mail, and the one of receipts (receipts.pcre)."""
+    domain = settings.mailbox_domain.lower()
     for (mailbox,) in _streamed(connection, queries.PUBLISHED_MAILBOXES):
-        yield _line(_mailbox_address(mailbox, settings), settings.mailbox_transport)
+        for name in sorted((domain, f"receipts.{domain}")):
+            yield _line(f"{mailbox}@{name}", settings.mailbox_transport)
 
 
 def _aliases(connection: Connection[TupleRow], settings: AdminSettings) -> Iterator[bytes]:
@@ -327,7 +331,6 @@ def _profiles(connection: Connection[TupleRow]) -> dict[str, Any]:
     flows: dict[str, dict[str, Any]] = {}
     for code, size_limit, interface, resubmission in connection.execute(queries.PUBLISHED_FLOWS):
         flows[code] = {"size_limit": size_limit, "interface": interface}
-        # The default is not written: milters of versions before it can read the file for as long as no flow differs.
         if resubmission != Policy.TELL:
             flows[code]["resubmission"] = resubmission
     addresses: dict[str, str] = dict(connection.execute(queries.PUBLISHED_FLOW_ADDRESSES).fetchall())

@@ -80,10 +80,10 @@ def test_a_full_mailbox_has_room_for_receipts(gateway: Gateway) -> None:
     mark, answer = f"Vol{time.time_ns()}", f"Antwoord{time.time_ns()}"
     with _filled(gateway, GIBIBYTE):
         _answer(gateway, answer)
+        gateway.wait_for(lambda: "Quota exceeded" in gateway.postfix("postqueue", "-j"), "the agency's message waits")
         _submit(gateway, mark)
         gateway.wait_for(lambda: _stored(gateway, mark), "the receipt in the full mailbox")
         assert not _stored(gateway, answer)
-        assert "Quota exceeded" in gateway.postfix("postqueue", "-j")
     gateway.postfix("postqueue", "-f")
     gateway.wait_for(lambda: _stored(gateway, answer), "the agency's message, once there is room")
 
@@ -108,12 +108,41 @@ def test_a_receipt_that_waited_too_long_is_kept_for_the_postmaster(gateway: Gate
     assert "bounce_queue_lifetime is larger than maximal_queue_lifetime - adjusting" in gateway.log()
 
 
-def _new_address(gateway: Gateway) -> Account:
-    """Enter another address of TRADER2 and return the account that sends from it."""
+def test_a_receipt_that_waits_for_a_mailbox_that_goes_is_kept_for_the_postmaster(gateway: Gateway) -> None:
+    mark = f"Opgeheven{time.time_ns()}"
+    account = _new_address(gateway, "--new-mailbox")
+    with psycopg.connect(gateway.env["DIRECTORY_DSN"]) as directory:
+        row = directory.execute(
+            "SELECT mailbox FROM target JOIN address ON target_id = target.id WHERE address = %s", [account.address]
+        ).fetchone()
+    assert row is not None
+    mailbox = str(row[0])
+    # Nothing can be stored where its folder should be.
+    folder = gateway.layout.mail / mailbox
+    folder.touch()
+    try:
+        address = gateway.env["AGS_ADDRESS"]
+        gateway.send(account, [address], compose(account.address, address, mark, "x\n").as_bytes())
+        gateway.wait_for(lambda: f"{mailbox}@receipts." in gateway.postfix("postqueue", "-j"), "the receipt waits")
+        _remove(gateway, account.address)
+        with psycopg.connect(gateway.env["DIRECTORY_DSN"]) as directory:
+            directory.execute("DELETE FROM target WHERE mailbox = %s", [mailbox])
+        done = gateway.digipoort("maps", "publish")
+        assert done.returncode == 0, done.stderr
+        with gateway.postfix_settings(maximal_queue_lifetime="2s"):
+            gateway.postfix("postqueue", "-f")
+            notice = _kept_for_the_postmaster(gateway, mark)
+    finally:
+        folder.unlink()
+    assert b"no route in the published maps" in notice
+
+
+def _new_address(gateway: Gateway, *target: str) -> Account:
+    """Enter another address of TRADER2, by default with its mailbox; return the account that sends from it."""
     trader = gateway.account("TRADER2")
     address = f"tijdelijk{time.time_ns()}@partij.digipoort.test"
     for arguments in (
-        ("address", "add", address, "MAASVLAKTE", "--mailbox", MAILBOX),
+        ("address", "add", address, "MAASVLAKTE", *(target or ("--mailbox", MAILBOX))),
         ("connection", "add", address, "AGS", "--from", "2020-01-01"),
         ("maps", "publish"),
     ):

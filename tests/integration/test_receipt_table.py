@@ -179,14 +179,17 @@ def test_every_recipient_of_every_250_gets_one_verdict(gateway: Gateway) -> None
         *(("RCPT", parameter) for parameter in ("ORCPT=rfc822;a+0Ab", f"ORCPT=rfc822;{'x' * 600}")),
     ],
 )
-def test_what_is_not_well_formed_is_refused_at_once(gateway: Gateway, command: str, parameter: str) -> None:
+@pytest.mark.parametrize("before", ["", "\v", " \f"])
+def test_what_is_not_well_formed_is_refused_at_once(
+    gateway: Gateway, before: str, command: str, parameter: str
+) -> None:
     trader = gateway.account("TRADER2")
     with gateway.smtp(login=trader) as session:
         mail = f"MAIL FROM:<{trader.address}>"
         if command == "MAIL":
-            reply = gateway.command(session, f"{mail} {parameter}")
+            reply = gateway.command(session, f"{before}{mail} {parameter}")
         else:
             gateway.command(session, mail)
-            reply = gateway.command(session, f"RCPT TO:<{gateway.env['AGS_ADDRESS']}> {parameter}")
+            reply = gateway.command(session, f"{before}RCPT TO:<{gateway.env['AGS_ADDRESS']}> {parameter}")
     assert reply.startswith("501 5.5.4"), reply
     assert "DGP-1011" in reply

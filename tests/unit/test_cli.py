@@ -155,6 +155,11 @@ def test_a_password_that_no_client_could_use_is_refused(dsn: str, tmp_path: Path
         ("flow add X x --owner AAL", "A flow is owned by a government party; this party is private."),
         ("destination add gov.test x", "The domain gov.test is a logical domain: it cannot be a physical one too."),
         (
+            "destination add receipts.mailbox.invalid x",
+            "The domain receipts.mailbox.invalid is the domain of the mailboxes (MAILBOX_DOMAIN): it cannot be a "
+            "destination's.",
+        ),
+        (
             "destination add mailbox.invalid x",
             "The domain mailbox.invalid is the domain of the mailboxes (MAILBOX_DOMAIN): it cannot be a destination's.",
         ),
