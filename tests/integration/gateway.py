@@ -139,6 +139,18 @@ class Gateway:
             check=False,
         )
 
+    def administer(self, *commands: tuple[str, ...]) -> None:
+        """Run admin commands that must succeed."""
+        for arguments in commands:
+            done = self.digipoort(*arguments)
+            assert done.returncode == 0, (arguments, done.stderr)
+
+    def settle(self, *names: str) -> None:
+        """Wait for an empty queue and empty these accounts' mailboxes, whatever an earlier test left."""
+        self.wait_for(self.queue_is_empty, "an empty queue", 60)
+        for name in names:
+            self.fetch(self.account(name))
+
     def control(self, *arguments: str) -> None:
         """Stop or start single daemons: `stop --kill policyd`, `start policyd`."""
         subprocess.run([sys.executable, "-m", "tests.sandbox", *arguments], check=True, cwd=CHECKOUT)

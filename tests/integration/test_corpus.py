@@ -40,13 +40,11 @@ def _set(gateway: Gateway, folder: Path, code: str, policy: str, *, switches: di
     interface = INTERFACES.get(code, {})
     file = folder / f"{code}.json"
     file.write_text(json.dumps({**interface, "checks": {**interface.get("checks", {}), **switches}}), encoding="utf-8")
-    for arguments in (
+    gateway.administer(
         ("flow", "interface", code, str(file)),
         ("flow", "resubmission", code, policy),
         ("maps", "publish"),
-    ):
-        done = gateway.digipoort(*arguments)
-        assert done.returncode == 0, done.stderr
+    )
 
 
 @pytest.mark.parametrize("sample", [pytest.param(sample, id=sample.name) for sample in SAMPLES])

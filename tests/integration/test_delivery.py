@@ -28,8 +28,7 @@ BUSY = "451 4.3.2 mx1.douane-intern.test is busy, try <fysiek@douane-intern.test
 @pytest.fixture(autouse=True)
 def _quiet(gateway: Gateway) -> Iterator[None]:
     """Begin with an empty queue and mailbox; leave nothing in the queue that would wait for ever."""
-    gateway.wait_for(gateway.queue_is_empty, "an empty queue", 60)
-    gateway.fetch(gateway.account("TRADER"))
+    gateway.settle("TRADER")
     yield
     gateway.postfix("postsuper", "-d", "ALL")
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _publishing(gateway: Gateway) -> Iterator[None]:
     """Run the daemon; the sandbox itself has none, so that other tests choose the moment of publication."""
-    gateway.wait_for(gateway.queue_is_empty, "an empty queue", 60)
-    gateway.fetch(gateway.account("TRADER2"))
+    gateway.settle("TRADER2")
     command = [sys.executable, "-m", "digipoort_maps"]
     process = subprocess.Popen(command, env=admin_environment(gateway.layout), stdin=subprocess.DEVNULL)
     try:
@@ -34,16 +33,10 @@ def _publishing(gateway: Gateway) -> Iterator[None]:
         assert process.wait(30) == 0
 
 
-def _enter(gateway: Gateway, *commands: tuple[str, ...]) -> None:
-    for arguments in commands:
-        done = gateway.digipoort(*arguments)
-        assert done.returncode == 0, done.stderr
-
-
 def test_a_new_address_of_an_agency_takes_mail(gateway: Gateway) -> None:
     trader, unique = gateway.account("TRADER2"), f"nieuw{time.time_ns()}"
     address, remote = f"{unique}@overheid.digipoort.test", f"{unique}@{gateway.env['PHYSICAL_DOMAIN']}"
-    _enter(gateway, ("address", "add", address, "DOUANE", "--flow", "AGS", "--remote", remote))
+    gateway.administer(("address", "add", address, "DOUANE", "--flow", "AGS", "--remote", remote))
     # At once: acceptance may find it in the directory before it is in the maps, and then the message waits.
     gateway.send(trader, [address], compose(trader.address, address, unique, "x\n").as_bytes())
     gateway.agency_copy(unique)
@@ -57,8 +50,7 @@ def test_addresses_come_and_go_while_mail_flows(gateway: Gateway) -> None:
     for number in range(20):
         unique = f"stroom{time.time_ns()}"
         address = f"{unique}@partij.digipoort.test"
-        _enter(
-            gateway,
+        gateway.administer(
             ("address", "add", address, "MAASVLAKTE", "--mailbox", mailbox),
             ("connection", "add", address, "AGS", "--from", "2020-01-01"),
         )

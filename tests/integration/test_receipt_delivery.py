@@ -31,8 +31,7 @@ MAILBOX: Final = next(trader.mailbox for trader in TRADERS if trader.key == "TRA
 @pytest.fixture(autouse=True)
 def _quiet(gateway: Gateway) -> Iterator[None]:
     """Begin with an empty queue and mailbox; leave nothing in the queue that would wait for ever."""
-    gateway.wait_for(gateway.queue_is_empty, "an empty queue", 60)
-    gateway.fetch(gateway.account("TRADER2"))
+    gateway.settle("TRADER2")
     yield
     gateway.postfix("postsuper", "-d", "ALL")
 
@@ -127,8 +126,7 @@ def test_a_receipt_that_waits_for_a_mailbox_that_goes_is_kept_for_the_postmaster
         _remove(gateway, account.address)
         with psycopg.connect(gateway.env["DIRECTORY_DSN"]) as directory:
             directory.execute("DELETE FROM target WHERE mailbox = %s", [mailbox])
-        done = gateway.digipoort("maps", "publish")
-        assert done.returncode == 0, done.stderr
+        gateway.administer(("maps", "publish"))
         with gateway.postfix_settings(maximal_queue_lifetime="2s"):
             gateway.postfix("postqueue", "-f")
             notice = _kept_for_the_postmaster(gateway, mark)
@@ -141,13 +139,11 @@ def _new_address(gateway: Gateway, *target: str) -> Account:
     """Enter another address of TRADER2, by default with its mailbox; return the account that sends from it."""
     trader = gateway.account("TRADER2")
     address = f"tijdelijk{time.time_ns()}@partij.digipoort.test"
-    for arguments in (
+    gateway.administer(
         ("address", "add", address, "MAASVLAKTE", *(target or ("--mailbox", MAILBOX))),
         ("connection", "add", address, "AGS", "--from", "2020-01-01"),
         ("maps", "publish"),
-    ):
-        done = gateway.digipoort(*arguments)
-        assert done.returncode == 0, done.stderr
+    )
     return Account(trader.login, trader.password, address)
 
 
@@ -157,8 +153,7 @@ def _remove(gateway: Gateway, address: str) -> None:
             "DELETE FROM connection USING address WHERE address_id = address.id AND address.address = %s", [address]
         )
         directory.execute("DELETE FROM address WHERE address = %s", [address])
-    done = gateway.digipoort("maps", "publish")
-    assert done.returncode == 0, done.stderr
+    gateway.administer(("maps", "publish"))
 
 
 def test_a_receipt_for_a_party_that_has_gone_is_kept_for_the_postmaster(gateway: Gateway) -> None:

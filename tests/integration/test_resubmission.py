@@ -27,26 +27,19 @@ REFERENCE = re.compile(r"DP-\d{8}-[0-9A-Z]{16}")
 @pytest.fixture(autouse=True)
 def _quiet(gateway: Gateway) -> None:
     """Begin with an empty queue and empty mailboxes, whatever an earlier test left."""
-    gateway.wait_for(gateway.queue_is_empty, "an empty queue", 60)
-    for name in ("TRADER", "TRADER2"):
-        gateway.fetch(gateway.account(name))
+    gateway.settle("TRADER", "TRADER2")
 
 
 @contextlib.contextmanager
 def _policy(gateway: Gateway, flow: str, policy: str) -> Iterator[None]:
     """Give a flow a policy for a while; `tell` is the default."""
     try:
-        _digipoort(gateway, "flow", "resubmission", flow, policy)
-        _digipoort(gateway, "maps", "publish")
+        gateway.administer(("flow", "resubmission", flow, policy))
+        gateway.administer(("maps", "publish"))
         yield
     finally:
-        _digipoort(gateway, "flow", "resubmission", flow, "tell")
-        _digipoort(gateway, "maps", "publish")
-
-
-def _digipoort(gateway: Gateway, *arguments: str) -> None:
-    done = gateway.digipoort(*arguments)
-    assert done.returncode == 0, done.stderr
+        gateway.administer(("flow", "resubmission", flow, "tell"))
+        gateway.administer(("maps", "publish"))
 
 
 def _message(gateway: Gateway, text: str = "x\n", recipient: str = "AGS_ADDRESS") -> bytes:
