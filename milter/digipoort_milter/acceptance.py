@@ -11,7 +11,7 @@ import Milter
 
 from digipoort import reasons
 from digipoort.interface.addresses import normalised
-from digipoort.interface.fields import HeaderField, is_gateway_header
+from digipoort.interface.fields import MAX_SHOWN_NAME, HeaderField, is_gateway_header
 from digipoort.interface.inspection import MAX_FINDINGS, Inspection
 from digipoort.reasons import Finding
 from digipoort.references import ENVELOPE_HEADER, MEASURES_HEADER
@@ -44,7 +44,6 @@ _BATCH_FIELDS: Final = 200
 _BATCH_OCTETS: Final = 65_536
 # One is wanted; of two it is known that they are too many.
 _MAX_MESSAGE_IDS: Final = 2
-_MAX_NAME: Final = 60
 
 
 class Acceptance:
@@ -119,7 +118,7 @@ class Acceptance:
     def _look_for_hidden_names(self, field: HeaderField) -> None:
         """Note the first field in which a government party names its own hosts: they are hidden from the others."""
         if self._hidden is not None and self._named is None and self._hidden.search(field.value):
-            self._named = Finding(reasons.PHYSICAL_NAME, {"header": field.name[:_MAX_NAME]})
+            self._named = Finding(reasons.PHYSICAL_NAME, {"header": field.name[:MAX_SHOWN_NAME]})
 
     def _open(self) -> None:
         """Find the flow, once the envelope is known."""

@@ -48,8 +48,8 @@ def kept(maps: Path) -> list[Generation]:
     return sorted(found, key=lambda generation: generation.number, reverse=True)
 
 
-def keep(maps: Path, names: Iterable[str], counter: int, most: int) -> int:
-    """Keep the published texts of these names as a new generation, forget all but the last `most`; return its number.
+def keep(maps: Path, names: Iterable[str], counter: int, most: int) -> None:
+    """Keep the published texts of these names as a new generation, and forget all but the last `most`.
 
     Raises OSError.
     """
@@ -65,7 +65,6 @@ def keep(maps: Path, names: Iterable[str], counter: int, most: int) -> int:
     mapfiles.sync(folder)
     for old in sorted(numbers, reverse=True)[most - 1 :]:
         shutil.rmtree(maps / _FOLDER / f"{old:0{_DIGITS}}")
-    return number
 
 
 def hold(maps: Path, number: int) -> None:

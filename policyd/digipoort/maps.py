@@ -258,7 +258,7 @@ def _put_in_force(staging: Path, folder: Path, maps: mapfiles.PostfixMaps, count
 
 def _write_snapshot(connection: Connection[TupleRow], settings: AdminSettings, staging: Path) -> dict[str, int]:
     """Write every file's new text into `staging` and return how many entries each has."""
-    routes = [_Route(*row) for row in connection.execute(queries.PUBLISHED_DESTINATIONS)]
+    routes = [_Route(*row) for row in connection.execute(queries.ALL_DESTINATIONS)]
     for route in routes:
         clash = domain_clash(route.domain, settings)
         if clash is not None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from digipoort import mapfiles, maps, reasons
+from digipoort import mapfiles, maps
 from digipoort.directory import queries, session
+from digipoort.directory.outages import OutageLog
 
 if TYPE_CHECKING:
     import threading
@@ -37,7 +38,7 @@ class Publisher:
         self._done = maps.published_counter(settings.maps_directory)
         self._due = 0.0
         self._told = ""
-        self._reachable = True
+        self._outages = OutageLog(log)
 
     def run(self) -> None:
         """Publish, until `stop` is set."""
@@ -47,16 +48,14 @@ class Publisher:
                     connection.execute(_POLL_TIMEOUT)
                     self._watch(connection)
             except session.DirectoryFaultError as error:
-                self._unreachable(error)
+                self._outages.unavailable(str(error))
                 self._stop.wait(RETRY_SECONDS)
 
     def _watch(self, connection: Connection[TupleRow]) -> None:
         """Look at the counter until told to stop. Raises psycopg.Error, which the connection's context explains."""
         while not self._stop.is_set():
             row = connection.execute(queries.CHANGE_COUNTER).fetchone()
-            if not self._reachable:
-                self._log.info("directory_restored")
-                self._reachable = True
+            self._outages.answered()
             counter = int(row[0]) if row else None
             if counter != self._done or time.monotonic() >= self._due:
                 self._publish(counter)
@@ -71,8 +70,6 @@ class Publisher:
             # It ends some day without a change of the directory: the next look tries again.
             self._tell_once(error)
             return
-        except session.DirectoryFaultError:
-            raise
         except (maps.PublishError, mapfiles.PostfixCommandError, OSError) as error:
             self._tell_once(error)
             self._done = counter
@@ -98,9 +95,3 @@ class Publisher:
             self._log.error("maps_held", detail=self._told)
         else:
             self._log.error("maps_not_published", detail=self._told)
-
-    def _unreachable(self, error: session.DirectoryFaultError) -> None:
-        if self._reachable:
-            reason = reasons.DIRECTORY_UNAVAILABLE
-            self._log.error("directory_unavailable", reason=reason.code, detail=str(error))
-            self._reachable = False

@@ -22,6 +22,7 @@ from digipoort.directory.objects import (
     Mailbox,
     Party,
     Remote,
+    key_of,
 )
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_export_and_apply_make_the_same_directory(directory_dsn: str, one: Any, 
         with _empty(connection):
             text = _filled(connection, one)
         described = description.parse(text, Path())
-        assert sorted(map(plan.key_of, described)) == sorted(map(plan.key_of, one))
+        assert sorted(map(key_of, described)) == sorted(map(key_of, one))
         with _empty(connection):
             assert _filled(connection, described) == text
             assert plan.plan(snapshot.objects(connection), described, prune=True) == []

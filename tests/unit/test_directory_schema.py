@@ -287,7 +287,7 @@ READS: list[tuple[LiteralString, LiteralString, dict[str, object]]] = [
     ),
     ("SET ROLE digipoort_read", queries.CHANGE_COUNTER, {}),
     ("SET ROLE digipoort_read", queries.PUBLISHED_ALIASES, {}),
-    ("SET ROLE digipoort_read", queries.PUBLISHED_DESTINATIONS, {}),
+    ("SET ROLE digipoort_read", queries.ALL_DESTINATIONS, {}),
     ("SET ROLE digipoort_read", queries.PUBLISHED_FLOWS, {}),
     ("SET ROLE digipoort_read", queries.PUBLISHED_FLOW_ADDRESSES, {}),
     ("SET ROLE digipoort_read", queries.PUBLISHED_MAILBOXES, {}),

@@ -13,6 +13,7 @@ import click
 from digipoort.cli import frame, output
 from digipoort.cli.failures import Failure
 from digipoort.directory import description, plan, queries, session, snapshot
+from digipoort.directory.objects import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +107,7 @@ def _show(changes: Sequence[Change]) -> None:
     """Write a line per change, and their number."""
     for change in changes:
         mark, words = _told(change)
-        click.echo(output.printable(" ".join((mark, *plan.key_of(change.item), *words))))
+        click.echo(output.printable(" ".join((mark, *key_of(change.item), *words))))
     kinds = Counter(type(change) for change in changes)
     counts = (f"{kinds[kind]} {word}" for kind, word in _WORDS.items())
     click.echo(", ".join(counts) if changes else "nothing to change")
@@ -117,7 +118,7 @@ def _told(change: Change) -> tuple[str, list[str]]:
     if isinstance(change, plan.Added):
         return "+", list(_values(change.item))
     if isinstance(change, plan.Changed):
-        return "~", [f"{name}: {_shown(old)} -> {_shown(new)}" for name, old, new in change.differences()]
+        return "~", [f"{name}: {output.plain(old)} -> {output.plain(new)}" for name, old, new in change.differences()]
     return "-", []
 
 
@@ -125,10 +126,6 @@ def _values(item: DirectoryObject) -> Iterator[str]:
     """Yield what an object has beside its key and what is usual; never a password."""
     for field in fields(item):
         value = getattr(item, field.name)
-        usual = value in (None, {}, field.default) or value in plan.key_of(item)
+        usual = value in (None, {}, field.default) or value in key_of(item)
         if field.name != "password" and not usual:
-            yield f"{field.name}={_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    return "+".join(value) if isinstance(value, tuple) else "-" if value is None else str(value)
+            yield f"{field.name}={output.plain(value)}"

@@ -42,16 +42,10 @@ def _as_json(entry: Entry) -> dict[str, object]:
 def _told(entry: Entry) -> str:
     differences = entry.differences()
     if entry.before is None:
-        return "added " + " ".join(f"{column}={_shown(new)}" for column, (_, new) in differences.items())
+        return "added " + " ".join(f"{column}={output.plain(new)}" for column, (_, new) in differences.items())
     if entry.after is None:
-        return "removed " + " ".join(f"{column}={_shown(old)}" for column, (old, _) in differences.items())
+        return "removed " + " ".join(f"{column}={output.plain(old)}" for column, (old, _) in differences.items())
     # The log never has a hash: a credential's row that was written without a difference has another one.
-    return ", ".join(f"{column}: {_shown(old)} -> {_shown(new)}" for column, (old, new) in differences.items()) or (
-        "password" if entry.kind == "credential" else "written again"
-    )
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "-"
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(
+        f"{column}: {output.plain(old)} -> {output.plain(new)}" for column, (old, new) in differences.items()
+    ) or ("password" if entry.kind == "credential" else "written again")

@@ -37,6 +37,13 @@ def _cell(value: object) -> str:
     return printable(json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value))
 
 
+def plain(item: object) -> str:
+    """Return one value of an object in a line of words: several are joined, none is a hyphen."""
+    if isinstance(item, list | tuple):
+        return "+".join(map(str, item))
+    return "-" if item is None else str(item)
+
+
 def printable(text: str) -> str:
     """Return a text without what could steer the admin's terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)

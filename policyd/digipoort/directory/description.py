@@ -31,6 +31,7 @@ import tomli_w
 from digipoort import passwords
 from digipoort.directory.objects import (
     DEFAULT_SIZE_LIMIT,
+    KINDS,
     Address,
     Credential,
     Destination,
@@ -80,7 +81,7 @@ def parse(text: str, folder: Path) -> list[DirectoryObject]:
 
 def text_of(item: DirectoryObject) -> str:
     """Return an object as a description has it: its table's header and keys, those with their default left out."""
-    kind, values = _KINDS[type(item)], _values(item)
+    kind, values = KINDS[type(item)], _values(item)
     # tomli_w would write an array of small tables in one line.
     return tomli_w.dumps({kind: values}).replace(f"[{kind}]", f"[[{kind}]]", 1)
 
@@ -229,15 +230,6 @@ def first_line(path: Path) -> bytes:
 
 
 _MAX_PASSWORD_LINE: Final = 4096
-_KINDS: Final[Mapping[type[DirectoryObject], str]] = {
-    Party: "party",
-    Flow: "flow",
-    Destination: "destination",
-    Mailbox: "mailbox",
-    Address: "address",
-    FlowConnection: "connection",
-    Credential: "credential",
-}
 # In the order in which objects can refer to each other.
 _PARSERS: Final[Mapping[str, Callable[[_Table], DirectoryObject]]] = {
     "party": _party,

@@ -117,6 +117,34 @@ class Credential:
 
 
 DirectoryObject = Party | Flow | Destination | Mailbox | Address | FlowConnection | Credential
+# Each kind's name, in the order in which objects can refer to each other.
+KINDS: Final[Mapping[type[DirectoryObject], str]] = {
+    Party: "party",
+    Flow: "flow",
+    Destination: "destination",
+    Mailbox: "mailbox",
+    Address: "address",
+    FlowConnection: "connection",
+    Credential: "credential",
+}
+
+
+def key_of(item: DirectoryObject) -> tuple[str, ...]:
+    """Return an object's kind and natural key."""
+    match item:
+        case Party() | Flow():
+            names: tuple[str, ...] = (item.code,)
+        case Destination():
+            names = (item.domain,)
+        case Mailbox():
+            names = (item.mailbox,)
+        case Address():
+            names = (item.address,)
+        case FlowConnection():
+            names = (item.address, item.flow, item.valid_from.isoformat())
+        case Credential():
+            names = (item.login,)
+    return (KINDS[type(item)], *names)
 
 
 def new_mailbox_id() -> str:

@@ -32,10 +32,18 @@ class OutageLog:
     ) -> None:
         """Log a change, with what libpq said about an outage; every exception goes on to the caller."""
         if isinstance(error, DirectoryUnavailable):
-            if self._available:
-                self._log.error("directory_unavailable", reason=reasons.DIRECTORY_UNAVAILABLE.code, detail=str(error))
-            self._available = False
+            self.unavailable(str(error))
         elif error is None:
-            if not self._available:
-                self._log.info("directory_restored")
-            self._available = True
+            self.answered()
+
+    def unavailable(self, detail: str) -> None:
+        """Log an outage, if it is a new one."""
+        if self._available:
+            self._log.error("directory_unavailable", reason=reasons.DIRECTORY_UNAVAILABLE.code, detail=detail)
+        self._available = False
+
+    def answered(self) -> None:
+        """Log the end of an outage, if there was one."""
+        if not self._available:
+            self._log.info("directory_restored")
+        self._available = True

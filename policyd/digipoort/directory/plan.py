@@ -6,20 +6,18 @@ What a description does not mention stays as it is, unless it is said to be the 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from digipoort import passwords
 from digipoort.directory import store
 from digipoort.directory.objects import (
+    KINDS,
     Address,
     Credential,
-    Destination,
     DirectoryObject,
-    Flow,
     FlowConnection,
-    Mailbox,
     NewPassword,
-    Party,
+    key_of,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-Key: TypeAlias = tuple[str, ...]
-_KINDS: Final = ("party", "flow", "destination", "mailbox", "address", "connection", "credential")
 # Nothing refers to them: gone first, what follows finds their places free.
 _LEAVES: Final = (FlowConnection, Credential, Address)
 
@@ -73,31 +69,13 @@ class Removed:
 Change: TypeAlias = Added | Changed | Removed
 
 
-def key_of(item: DirectoryObject) -> Key:
-    """Return an object's kind and natural key."""
-    match item:
-        case Party() | Flow():
-            names: Key = (item.code,)
-        case Destination():
-            names = (item.domain,)
-        case Mailbox():
-            names = (item.mailbox,)
-        case Address():
-            names = (item.address,)
-        case FlowConnection():
-            names = (item.address, item.flow, item.valid_from.isoformat())
-        case Credential():
-            names = (item.login,)
-    return (_KIND_OF[type(item)], *names)
-
-
 def plan(current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], *, prune: bool) -> list[Change]:
     """Return the changes that lead from `current` to `wanted`, in the order of kinds and keys.
 
     Raises DescribedTwiceError.
     """
     there = {key_of(item): item for item in current}
-    described: dict[Key, DirectoryObject] = {}
+    described: dict[tuple[str, ...], DirectoryObject] = {}
     for item in wanted:
         if described.setdefault(key_of(item), item) is not item:
             raise DescribedTwiceError(f"{' '.join(key_of(item))} is described twice.")
@@ -106,7 +84,8 @@ def plan(current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], 
     changes += [change for change in kept if any(change.differences())]
     if prune:
         changes += [Removed(item) for key, item in there.items() if key not in described]
-    return sorted(changes, key=lambda change: (_KINDS.index(key_of(change.item)[0]), key_of(change.item)))
+    order = list(KINDS)
+    return sorted(changes, key=lambda change: (order.index(type(change.item)), key_of(change.item)))
 
 
 def execute(connection: Connection[TupleRow], changes: Iterable[Change]) -> None:
@@ -139,8 +118,3 @@ def _same_password(stored: str, wanted: str | NewPassword) -> bool:
         return passwords.verify_password(stored, wanted.octets)
     except passwords.PasswordHashError:
         return False
-
-
-_KIND_OF: Final[dict[type[Any], str]] = dict(
-    zip((Party, Flow, Destination, Mailbox, Address, FlowConnection, Credential), _KINDS, strict=True)
-)

@@ -122,9 +122,6 @@ ORDER BY address.address COLLATE "C"
 PUBLISHED_MAILBOXES: Final[LiteralString] = (
     """SELECT mailbox FROM target WHERE kind = 'mailbox' ORDER BY (mailbox || '@') COLLATE "C" """
 )
-PUBLISHED_DESTINATIONS: Final[LiteralString] = (
-    "SELECT domain, nexthop, tls_level, tls_match, transport FROM destination ORDER BY domain"
-)
 PUBLISHED_FLOWS: Final[LiteralString] = "SELECT code, size_limit, interface, resubmission FROM flow ORDER BY code"
 PUBLISHED_FLOW_ADDRESSES: Final[LiteralString] = """
 SELECT address.address, flow.code FROM address JOIN flow ON flow.id = address.flow_id ORDER BY address.address

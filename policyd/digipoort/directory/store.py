@@ -23,6 +23,7 @@ from digipoort.directory.objects import (
     Mailbox,
     Party,
     Remote,
+    key_of,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,43 @@ LISTS: Final[Mapping[str, LiteralString]] = {
     "address": queries.LIST_ADDRESSES,
     "connection": queries.LIST_CONNECTIONS,
     "credential": queries.LIST_CREDENTIALS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    """What is done with the objects of one kind; all but `add` find one by its natural key."""
+
+    add: LiteralString
+    find: LiteralString
+    change: LiteralString
+    remove: LiteralString
+
+
+_STATEMENTS: Final[Mapping[type[DirectoryObject], _Statements]] = {
+    Party: _Statements(queries.ADD_PARTY, queries.PARTY_ID, queries.CHANGE_PARTY, queries.REMOVE_PARTY),
+    Flow: _Statements(queries.ADD_FLOW, queries.FLOW_ID, queries.CHANGE_FLOW, queries.REMOVE_FLOW),
+    Destination: _Statements(
+        queries.ADD_DESTINATION, queries.DESTINATION_ID, queries.CHANGE_DESTINATION, queries.REMOVE_DESTINATION
+    ),
+    Mailbox: _Statements(queries.ADD_MAILBOX, queries.MAILBOX_ID, queries.CHANGE_MAILBOX, queries.REMOVE_MAILBOX),
+    Address: _Statements(queries.ADD_ADDRESS, queries.ADDRESS_ID, queries.CHANGE_ADDRESS, queries.REMOVE_ADDRESS),
+    FlowConnection: _Statements(
+        queries.ADD_CONNECTION, queries.CONNECTION_ID, queries.CHANGE_CONNECTION, queries.REMOVE_CONNECTION
+    ),
+    Credential: _Statements(
+        queries.ADD_CREDENTIAL, queries.CREDENTIAL_ID, queries.CHANGE_CREDENTIAL, queries.REMOVE_CREDENTIAL
+    ),
+}
+
+# The one parameter by which an object is found; a connection has three.
+_KEYS: Final[Mapping[type[DirectoryObject], str]] = {
+    Party: "party",
+    Flow: "flow",
+    Destination: "domain",
+    Mailbox: "mailbox",
+    Address: "address",
+    Credential: "login",
 }
 
 
@@ -65,25 +103,7 @@ def add(connection: Connection[TupleRow], item: DirectoryObject) -> None:
 
     Raises UnknownObjectError when something it refers to does not exist.
     """
-    match item:
-        case Party():
-            connection.execute(queries.ADD_PARTY, asdict(item))
-        case Flow():
-            connection.execute(queries.ADD_FLOW, _flow_values(connection, item))
-        case Destination():
-            connection.execute(queries.ADD_DESTINATION, asdict(item))
-        case Mailbox():
-            party_id = _party_id(connection, item.party)
-            connection.execute(queries.ADD_MAILBOX, {"mailbox": item.mailbox, "party_id": party_id})
-        case Address():
-            connection.execute(queries.ADD_ADDRESS, _address_values(connection, item))
-        case FlowConnection():
-            dates = {"valid_from": item.valid_from, "valid_until": item.valid_until}
-            connection.execute(queries.ADD_CONNECTION, _connection_ids(connection, item) | dates)
-        case Credential():
-            connection.execute(queries.ADD_CREDENTIAL, _credential_values(connection, item))
-        case _:
-            assert_never(item)
+    connection.execute(_STATEMENTS[type(item)].add, _values(connection, item))
 
 
 def change(connection: Connection[TupleRow], item: DirectoryObject) -> None:
@@ -91,30 +111,7 @@ def change(connection: Connection[TupleRow], item: DirectoryObject) -> None:
 
     Raises UnknownObjectError when there is none, or when something it refers to does not exist.
     """
-    match item:
-        case Party():
-            query, values, name = queries.CHANGE_PARTY, asdict(item), f"party {item.code}"
-        case Flow():
-            query, values, name = queries.CHANGE_FLOW, _flow_values(connection, item), f"flow {item.code}"
-        case Destination():
-            query, values, name = queries.CHANGE_DESTINATION, asdict(item), f"destination {item.domain}"
-        case Mailbox():
-            party_id = _party_id(connection, item.party)
-            query, values = queries.CHANGE_MAILBOX, {"mailbox": item.mailbox, "party_id": party_id}
-            name = f"mailbox {item.mailbox}"
-        case Address():
-            query, values, name = queries.CHANGE_ADDRESS, _address_values(connection, item), f"address {item.address}"
-        case FlowConnection():
-            keys = _connection_ids(connection, item)
-            query = queries.CHANGE_CONNECTION
-            values = {**keys, "valid_from": item.valid_from, "valid_until": item.valid_until}
-            name = f"connection of {item.address} to {item.flow} from {item.valid_from}"
-        case Credential():
-            query, values = queries.CHANGE_CREDENTIAL, _credential_values(connection, item)
-            name = f"login {item.login}"
-        case _:
-            assert_never(item)
-    _update(connection, query, values, f"There is no {name}.")
+    _update(connection, _STATEMENTS[type(item)].change, _values(connection, item), f"There is no {_name(item)}.")
 
 
 def remove(connection: Connection[TupleRow], item: DirectoryObject) -> None:
@@ -122,27 +119,7 @@ def remove(connection: Connection[TupleRow], item: DirectoryObject) -> None:
 
     Raises UnknownObjectError when there is none.
     """
-    query: LiteralString
-    match item:
-        case Party():
-            query, keys, name = queries.REMOVE_PARTY, {"party": item.code}, f"party {item.code}"
-        case Flow():
-            query, keys, name = queries.REMOVE_FLOW, {"flow": item.code}, f"flow {item.code}"
-        case Destination():
-            query, keys, name = queries.REMOVE_DESTINATION, {"domain": item.domain}, f"destination {item.domain}"
-        case Mailbox():
-            query, keys, name = queries.REMOVE_MAILBOX, {"mailbox": item.mailbox}, f"mailbox {item.mailbox}"
-        case Address():
-            query, keys, name = queries.REMOVE_ADDRESS, {"address": item.address}, f"address {item.address}"
-        case FlowConnection():
-            query = queries.REMOVE_CONNECTION
-            keys = _connection_ids(connection, item) | {"valid_from": item.valid_from}
-            name = f"connection of {item.address} to {item.flow} from {item.valid_from}"
-        case Credential():
-            query, keys, name = queries.REMOVE_CREDENTIAL, {"login": item.login}, f"login {item.login}"
-        case _:
-            assert_never(item)
-    _update(connection, query, keys, f"There is no {name}.")
+    _update(connection, _STATEMENTS[type(item)].remove, _keys(connection, item), f"There is no {_name(item)}.")
 
 
 def remove_unused_targets(connection: Connection[TupleRow]) -> None:
@@ -155,25 +132,7 @@ def holds(connection: Connection[TupleRow], item: DirectoryObject) -> bool:
 
     A connection's key is its address, flow and first day. Raises UnknownObjectError as `add` does.
     """
-    query: LiteralString
-    match item:
-        case Party():
-            query, keys = queries.PARTY_ID, {"party": item.code}
-        case Flow():
-            query, keys = queries.FLOW_ID, {"flow": item.code}
-        case Destination():
-            query, keys = queries.DESTINATION_ID, {"domain": item.domain}
-        case Mailbox():
-            query, keys = queries.MAILBOX_ID, {"mailbox": item.mailbox}
-        case Address():
-            query, keys = queries.ADDRESS_ID, {"address": item.address}
-        case FlowConnection():
-            query, keys = queries.CONNECTION_ID, _connection_ids(connection, item) | {"valid_from": item.valid_from}
-        case Credential():
-            query, keys = queries.CREDENTIAL_ID, {"login": item.login}
-        case _:
-            assert_never(item)
-    return connection.execute(query, keys).fetchone() is not None
+    return connection.execute(_STATEMENTS[type(item)].find, _keys(connection, item)).fetchone() is not None
 
 
 def set_party_active(connection: Connection[TupleRow], code: str, *, active: bool) -> None:
@@ -220,6 +179,44 @@ def end_connection(connection: Connection[TupleRow], address: str, flow: str, la
 def _update(connection: Connection[TupleRow], query: LiteralString, values: Mapping[str, Any], missing: str) -> None:
     if connection.execute(query, values).rowcount == 0:
         raise UnknownObjectError(missing)
+
+
+def _keys(connection: Connection[TupleRow], item: DirectoryObject) -> dict[str, Any]:
+    """Return the parameters of the statements that find an object."""
+    if isinstance(item, FlowConnection):
+        return _connection_ids(connection, item) | {"valid_from": item.valid_from}
+    _, name = key_of(item)
+    return {_KEYS[type(item)]: name}
+
+
+def _values(connection: Connection[TupleRow], item: DirectoryObject) -> dict[str, Any]:
+    """Return the parameters of the statements that write an object."""
+    match item:
+        case Party() | Destination():
+            return asdict(item)
+        case Flow():
+            return _flow_values(connection, item)
+        case Mailbox():
+            return {"mailbox": item.mailbox, "party_id": _party_id(connection, item.party)}
+        case Address():
+            return _address_values(connection, item)
+        case FlowConnection():
+            return _keys(connection, item) | {"valid_until": item.valid_until}
+        case Credential():
+            return _credential_values(connection, item)
+        case _:
+            assert_never(item)
+
+
+def _name(item: DirectoryObject) -> str:
+    """Return what an object is called in a sentence."""
+    match item:
+        case FlowConnection():
+            return f"connection of {item.address} to {item.flow} from {item.valid_from}"
+        case Credential():
+            return f"login {item.login}"
+        case _:
+            return " ".join(key_of(item))
 
 
 def _flow_values(connection: Connection[TupleRow], flow: Flow) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 from digipoort.references import GATEWAY_HEADER_PREFIX
 
 CRLF_OCTETS: Final = 2
+# Of a field's name, in a finding: it may be as long as a client likes.
+MAX_SHOWN_NAME: Final = 60
 _COLON_OCTETS: Final = 1
 _FIELD_BREAK = re.compile(rb"\r?\n(?![ \t])")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from digipoort import reasons
 from digipoort.interface.addresses import parse_addresses
 from digipoort.interface.collector import Collector
-from digipoort.interface.fields import field_octets
+from digipoort.interface.fields import MAX_SHOWN_NAME, field_octets
 from digipoort.interface.header_values import auto_submitted_keyword, is_date_time, message_id
 from digipoort.reasons import Finding
 
@@ -33,7 +33,6 @@ _RECEIPT_REQUESTS: Final = frozenset(
 )
 _MAILBOX_LINE: Final = "x-mailbox-line"
 _RESENT: Final = "resent-"
-_MAX_NAME: Final = 60
 
 
 class HeaderRules:
@@ -61,7 +60,7 @@ class HeaderRules:
         self._counts[key] = self._counts.get(key, 0) + 1
         if key in _KEPT:
             self._values.setdefault(key, []).append(value)
-        shown, limit = name[:_MAX_NAME], self._profile.max_field_octets
+        shown, limit = name[:MAX_SHOWN_NAME], self._profile.max_field_octets
         if octets > limit:
             self._passing.find(reasons.FIELD_TOO_LARGE, header=shown, limit=str(limit))
         if not value.isascii():
