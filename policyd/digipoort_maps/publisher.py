@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from digipoort import mapfiles, maps
+from digipoort import mapcontents, mapfiles, maps
 from digipoort.directory import queries, session
 from digipoort.directory.outages import OutageLog
 
@@ -64,13 +64,14 @@ class Publisher:
     def _publish(self, counter: int | None) -> None:
         """Publish unless an admin went back; what was refused is tried again at the next change or full check."""
         started = time.monotonic()
+        whole = started >= self._due
         try:
-            published = maps.publish(self._settings, unless_held=True)
+            published = maps.publish(self._settings, unless_held=True, changes_only=not whole)
         except (maps.PublishBusyError, maps.PublishHeldError) as error:
             # It ends some day without a change of the directory: the next look tries again.
             self._tell_once(error)
             return
-        except (maps.PublishError, mapfiles.PostfixCommandError, OSError) as error:
+        except (mapcontents.PublishError, mapfiles.PostfixCommandError, OSError) as error:
             self._tell_once(error)
             self._done = counter
         else:
@@ -85,7 +86,8 @@ class Publisher:
                     changed=changed,
                     **published.counts,
                 )
-        self._due = started + self._settings.maps_full_check_seconds
+        if whole:
+            self._due = started + self._settings.maps_full_check_seconds
 
     def _tell_once(self, error: Exception) -> None:
         if self._told == str(error):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from digipoort import mapfiles, maps
+from digipoort import mapcontents, mapfiles, maps
 from digipoort.settings import AdminSettings, load
 from tests.unit.directory_samples import SETTINGS, digipoort, fill, maps_settings, write_main_cf
 
@@ -37,7 +37,7 @@ def change(settings: AdminSettings, *statements: str) -> None:
 
 
 def texts(folder: Path) -> dict[str, str]:
-    return {name: (folder / name).read_text(encoding="ascii") for name in (*maps.TARGETS, maps.ALIAS)}
+    return {name: (folder / name).read_text(encoding="ascii") for name in (*maps.TARGETS, mapcontents.ALIAS)}
 
 
 def _states(folder: Path) -> dict[str, tuple[int, int]]:
@@ -89,7 +89,7 @@ def test_files_belong_to_the_group_of_the_folder(settings: AdminSettings) -> Non
     settings.maps_directory.chmod(0o2750)
     maps.publish(settings)
     folder = settings.maps_directory.stat()
-    for name in (*maps.TARGETS, maps.ALIAS, f"{maps.ALIAS}.lmdb", "profiles.json"):
+    for name in (*maps.TARGETS, mapcontents.ALIAS, f"{mapcontents.ALIAS}.lmdb", "profiles.json"):
         status = (settings.maps_directory / name).stat()
         assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o640, folder.st_gid)
 
@@ -103,7 +103,7 @@ def test_tables_have_the_suffix_of_their_type(settings: AdminSettings, map_type:
 
 def test_an_unknown_default_type_is_refused(settings: AdminSettings) -> None:
     write_main_cf(settings.postfix_config_directory, "sdbm")
-    with pytest.raises(maps.PublishError, match=r"type sdbm cannot be published"):
+    with pytest.raises(mapcontents.PublishError, match=r"type sdbm cannot be published"):
         maps.publish(settings)
 
 
@@ -125,44 +125,68 @@ def test_a_table_that_was_lost_is_built_again(settings: AdminSettings) -> None:
     assert lookup(settings, "transport", "agency.test") is not None
 
 
+WATCHED = (*maps.TARGETS, mapcontents.ALIAS)
+
+
+def tables(settings: AdminSettings) -> dict[str, str]:
+    """Return all entries of each table that Postfix has."""
+    dumped = {}
+    for name in WATCHED:
+        found = [path for path in settings.maps_directory.glob(f"{name}.*") if path.suffix in {".lmdb", ".db"}]
+        for path in found:
+            table = f"{'lmdb' if path.suffix == '.lmdb' else 'hash'}:{settings.maps_directory / name}"
+            printed = mapfiles.run_postfix("postmap", "-c", str(settings.postfix_config_directory), "-s", table)
+            dumped[name] = "".join(sorted(line.replace("\t", " ") + "\n" for line in printed.splitlines() if line))
+    return dumped
+
+
 def spy_on_switches(mocker: MockerFixture, settings: AdminSettings) -> list[tuple[str, dict[str, str]]]:
-    """Return a list that gets, after every replaced file, its name and the texts of all tables in force."""
+    """Return a list that gets, after every step of a switch, the file's name and all tables in force."""
     seen: list[tuple[str, dict[str, str]]] = []
-    folder = settings.maps_directory
 
-    def wrapped(name: str) -> None:
-        real = getattr(mapfiles, name)
+    def step(name: str) -> None:
+        real = getattr(mapfiles.TableUpdate, name)
 
-        def replace(*arguments: object) -> bool:
-            changed = bool(real(*arguments))
-            present = {path.name: path.read_text("ascii") for path in folder.iterdir() if path.name in WATCHED}
-            seen.append((str(arguments[-1]).rpartition("/")[2], present))
-            return changed
+        def done(update: mapfiles.TableUpdate) -> None:
+            real(update)
+            seen.append((f"{name} {update.published.name}", tables(settings)))
 
-        mocker.patch.object(mapfiles, name, replace)
+        mocker.patch.object(mapfiles.TableUpdate, name, done)
 
-    wrapped("replace_table")
-    wrapped("replace_text")
+    step("add")
+    step("finish")
+    real_text = mapfiles.replace_text
+
+    def replace_text(new: Path, published: Path) -> bool:
+        changed = real_text(new, published)
+        seen.append((published.name, tables(settings)))
+        return changed
+
+    mocker.patch.object(mapfiles, "replace_text", replace_text)
     return seen
-
-
-WATCHED = {*maps.TARGETS, maps.ALIAS}
 
 
 def test_additions_appear_before_the_alias_that_needs_them(settings: AdminSettings, mocker: MockerFixture) -> None:
     seen = spy_on_switches(mocker, settings)
     maps.publish(settings)
-    names = [name for name, _ in seen]
-    assert names == ["tls_policy", "transport", "mailbox", "profiles.json", "virtual_alias", "published_counter"]
+    assert [name for name, _ in seen] == [
+        *("add tls_policy", "add transport", "add mailbox", "profiles.json", "add virtual_alias"),
+        *("finish virtual_alias", "finish mailbox", "finish transport", "finish tls_policy", "published_counter"),
+    ]
 
 
-def test_removals_disappear_after_the_alias_that_needed_them(settings: AdminSettings, mocker: MockerFixture) -> None:
+@pytest.mark.parametrize("changes_only", [False, True])
+@pytest.mark.parametrize("map_type", ["lmdb", "hash"])
+def test_removals_disappear_after_the_alias_that_needed_them(
+    settings: AdminSettings, mocker: MockerFixture, map_type: str, *, changes_only: bool
+) -> None:
+    write_main_cf(settings.postfix_config_directory, map_type)
     maps.publish(settings, force=True)
     new = """INSERT INTO destination (domain, nexthop) VALUES ('zeta.test', 'zeta.test'), ('alpha.test', 'a.test')"""
     change(settings, *REMOVE_AGENCY, new)
     seen = spy_on_switches(mocker, settings)
-    maps.publish(settings, force=True)
-    at_alias = next(index for index, (name, _) in enumerate(seen) if name == "virtual_alias")
+    maps.publish(settings, force=True, changes_only=changes_only)
+    at_alias = next(index for index, (name, _) in enumerate(seen) if name == "add virtual_alias")
     for name, present in seen[:at_alias]:
         assert "intake@agency.test" in present["virtual_alias"], name
         assert "agency.test smtp:[mx.agency.test]:2525" in present["transport"], name
@@ -172,7 +196,10 @@ def test_removals_disappear_after_the_alias_that_needed_them(settings: AdminSett
         "alpha.test smtp:a.test",
         "zeta.test smtp:zeta.test",
     ]
-    assert [name for name, _ in seen[at_alias:]] == ["virtual_alias", "transport", "tls_policy", "published_counter"]
+    assert [name for name, _ in seen[at_alias + 1 :]] == [
+        *("finish virtual_alias", "finish transport", "finish tls_policy", "published_counter"),
+    ]
+    assert tables(settings) == texts(settings.maps_directory)
     assert texts(settings.maps_directory) == {
         "tls_policy": "a.test secure\nzeta.test secure\n",
         "transport": "alpha.test smtp:a.test\nzeta.test smtp:zeta.test\n",
@@ -180,33 +207,36 @@ def test_removals_disappear_after_the_alias_that_needed_them(settings: AdminSett
         "b0b0@receipts.mailbox.invalid lmtp:unix:/run/digipoort/lmtp.sock\n",
         "virtual_alias": "bloemen@party.test b0b0@mailbox.invalid\n",
     }
-    assert lookup(settings, "transport", "agency.test") is None
 
 
+@pytest.mark.parametrize("at", ["tls_policy", "transport", "virtual_alias"])
+@pytest.mark.parametrize("step", ["add", "finish"])
+@pytest.mark.parametrize("map_type", ["lmdb", "hash"])
 def test_a_publication_that_was_cut_off_is_completed_by_the_next(
-    settings: AdminSettings, mocker: MockerFixture
+    settings: AdminSettings, mocker: MockerFixture, map_type: str, step: str, at: str
 ) -> None:
+    write_main_cf(settings.postfix_config_directory, map_type)
     maps.publish(settings, force=True)
     change(settings, *REMOVE_AGENCY)
-    real = mapfiles.replace_table
-    calls: list[Path] = []
+    real = getattr(mapfiles.TableUpdate, step)
 
-    def dies(postfix: mapfiles.PostfixMaps, new: Path, published: Path) -> bool:
-        calls.append(published)
-        if published.name == maps.ALIAS:
+    def dies(update: mapfiles.TableUpdate) -> None:
+        if update.published.name == at:
             raise OSError(28, "No space left on device")
-        return real(postfix, new, published)
+        real(update)
 
-    patched = mocker.patch.object(mapfiles, "replace_table", dies)
+    mocker.patch.object(mapfiles.TableUpdate, step, dies)
     with pytest.raises(OSError, match="No space left"):
         maps.publish(settings, force=True)
-    assert lookup(settings, "transport", "agency.test") is not None
-    mocker.stop(patched)
+    if (step, at) != ("finish", "tls_policy"):
+        assert "agency.test" in tables(settings)["tls_policy"]
     mocker.stopall()
-    maps.publish(settings, force=True)
-    assert lookup(settings, "transport", "agency.test") is None
-    assert lookup(settings, "virtual_alias", "ags@gov.test") is None
+    maps.publish(settings, force=True, changes_only=True)
+    assert tables(settings) == texts(settings.maps_directory)
+    assert texts(settings.maps_directory)["virtual_alias"] == "bloemen@party.test b0b0@mailbox.invalid\n"
+    assert texts(settings.maps_directory)["transport"] == ""
     assert list(settings.maps_directory.glob(".new-*")) == []
+    assert list(settings.maps_directory.glob("*.unfinished")) == []
 
 
 @pytest.mark.parametrize(
@@ -230,7 +260,7 @@ def test_what_would_send_mail_astray_is_refused(settings: AdminSettings, stateme
     maps.publish(settings)
     before = texts(settings.maps_directory)
     change(settings, statement)
-    with pytest.raises(maps.PublishError) as caught:
+    with pytest.raises(mapcontents.PublishError) as caught:
         maps.publish(settings)
     assert str(caught.value).startswith(sentence)
     assert texts(settings.maps_directory) == before
@@ -352,16 +382,19 @@ def test_a_postmap_that_fails_is_told(settings: AdminSettings) -> None:
     assert "main.cf" in told
 
 
-def test_a_publication_that_died_between_two_renames_is_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_main_cf(tmp_path, "lmdb")
-    postfix = mapfiles.PostfixMaps(tmp_path, "lmdb")
+def test_a_table_that_died_between_two_renames_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_main_cf(tmp_path, "hash")
+    postfix = mapfiles.PostfixMaps(tmp_path, "hash")
     published, new = tmp_path / "mailbox", tmp_path / "new"
 
     def offer(text: bytes) -> bool:
         new.write_bytes(text)
-        return mapfiles.replace_table(postfix, new, published)
+        update = mapfiles.TableUpdate(postfix, new, published, mapfiles.compare(new, published))
+        if update.is_needed():
+            update.add()
+            update.finish()
+            return True
+        return False
 
     assert offer(b"a 1\n")
     assert not offer(b"a 1\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from digipoort import maps
+from digipoort import mapcontents
 from digipoort.cli import frame
 from digipoort.cli.failures import Failure
 from digipoort.cli.frame import require_logical
@@ -44,7 +44,7 @@ address = object_group("address", "Logical addresses, each with its target.")
 )
 def add_destination(domain: str, nexthop: str, tls_level: str, tls_match: str | None, transport: str) -> None:
     """Add the physical DOMAIN, which mail reaches by NEXTHOP: host or [host] (no MX lookup), with :port if not 25."""
-    clash = maps.domain_clash(domain, frame.admin_settings())
+    clash = mapcontents.domain_clash(domain, frame.admin_settings())
     if clash is not None:
         raise Failure(clash)
     with frame.changing() as change:

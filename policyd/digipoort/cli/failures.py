@@ -15,8 +15,9 @@ from digipoort.directory.migrate import MigrationError
 from digipoort.directory.plan import DescribedTwiceError
 from digipoort.directory.session import DirectoryFaultError
 from digipoort.directory.store import UnknownObjectError
+from digipoort.mapcontents import PublishError
 from digipoort.mapfiles import PostfixCommandError
-from digipoort.maps import PublishBusyError, PublishError
+from digipoort.maps import PublishBusyError
 from digipoort.settings import SettingsError
 
 EXIT_REFUSED: Final = 1

@@ -7,7 +7,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from digipoort import maps
+from digipoort import mapcontents
 from digipoort.cli.failures import Failure
 from digipoort.directory import session
 from digipoort.directory.objects import Address, Destination
@@ -48,7 +48,7 @@ def require_usable(items: Iterable[DirectoryObject]) -> None:
     for item in items:
         if isinstance(item, Address):
             require_logical(item.address, settings.logical_domains)
-        clash = maps.domain_clash(item.domain, settings) if isinstance(item, Destination) else None
+        clash = mapcontents.domain_clash(item.domain, settings) if isinstance(item, Destination) else None
         if clash is not None:
             raise Failure(clash)
 

@@ -15,7 +15,7 @@ from digipoort.cli.failures import EXIT_REFUSED, Failure
 from digipoort.directory.objects import DEFAULT_SIZE_LIMIT
 from digipoort.interface import message_file
 from digipoort.interface.profile import InterfaceProfile, ProfilesInvalidError
-from digipoort.maps import PROFILES
+from digipoort.mapcontents import PROFILES
 from digipoort.profiles import FlowProfile, parse_profiles
 from digipoort.reasons import Finding
 

@@ -110,18 +110,45 @@ SELECT count(*) FROM pruned
 
 CHANGE_COUNTER: Final[LiteralString] = "SELECT value FROM change_counter"
 
+# A writer holds the counter's row until it commits, so that the log's ids ascend in the order of the commits.
+LAST_CHANGE: Final[LiteralString] = "SELECT coalesce(max(id), 0) FROM change_log"
+# What the published files are made of; parties, connections and credentials are in none of them.
+CHANGED_SINCE: Final[LiteralString] = """
+SELECT object, before, after FROM change_log
+WHERE id > %(last)s AND object IN ('address', 'target', 'destination', 'flow') ORDER BY id LIMIT %(most)s
+"""
+
 # Addresses of inactive parties stay published: whether mail is taken is the policy daemon's decision, and what was
 # accepted before the party was disabled is still delivered. Sorted as Python sorts octets: maps are merged as streams.
-PUBLISHED_ALIASES: Final[LiteralString] = """
+# The server makes the lines, of which none can hold what COPY escapes: a row costs nothing here.
+SORT_IN_MEMORY: Final[LiteralString] = "SET LOCAL work_mem = '64MB'"
+COPY_ALIASES: Final[LiteralString] = """
+COPY (
+    SELECT address.address || ' '
+        || coalesce(target.mailbox || '@' || %(mailbox_domain)s, target.local_part || '@' || destination.domain)
+    FROM address
+    JOIN target ON target.id = address.target_id
+    LEFT JOIN destination ON destination.id = target.destination_id
+    ORDER BY address.address COLLATE "C"
+) TO STDOUT
+"""
+COPY_MAILBOXES: Final[LiteralString] = """
+COPY (
+    SELECT target.mailbox || '@' || name || ' ' || %(transport)s
+    FROM target CROSS JOIN unnest(%(names)s::text[]) AS name
+    WHERE target.kind = 'mailbox'
+    ORDER BY (target.mailbox || '@' || name) COLLATE "C"
+) TO STDOUT
+"""
+ALIASES_OF: Final[LiteralString] = """
 SELECT address.address, target.mailbox, target.local_part || '@' || destination.domain AS remote
 FROM address
 JOIN target ON target.id = address.target_id
 LEFT JOIN destination ON destination.id = target.destination_id
-ORDER BY address.address COLLATE "C"
+WHERE address.address = ANY (%(addresses)s::text[]) OR address.target_id = ANY (%(targets)s::bigint[])
+LIMIT %(most)s
 """
-PUBLISHED_MAILBOXES: Final[LiteralString] = (
-    """SELECT mailbox FROM target WHERE kind = 'mailbox' ORDER BY (mailbox || '@') COLLATE "C" """
-)
+MAILBOXES_OF: Final[LiteralString] = "SELECT mailbox FROM target WHERE mailbox = ANY (%(mailboxes)s::text[])"
 PUBLISHED_FLOWS: Final[LiteralString] = "SELECT code, size_limit, interface, resubmission FROM flow ORDER BY code"
 PUBLISHED_FLOW_ADDRESSES: Final[LiteralString] = """
 SELECT address.address, flow.code FROM address JOIN flow ON flow.id = address.flow_id ORDER BY address.address
