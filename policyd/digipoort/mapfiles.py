@@ -23,7 +23,7 @@ FILE_MODE: Final = 0o640
 SUFFIXES: Final[dict[str, str]] = {"lmdb": ".lmdb", "hash": ".db", "btree": ".db", "cdb": ".cdb"}
 # The types whose readers see a change without opening the table again, and none that is half done (lmdb_table(5)).
 _IN_PLACE: Final = frozenset({"lmdb"})
-# A new table is quicker for more: deletions are a transaction each.
+# A new table is quicker for more: each line is a transaction of its own.
 MOST_IN_PLACE: Final = 500
 _COMMAND_SECONDS: Final = 300
 _BLOCK: Final = 1 << 20
@@ -66,7 +66,7 @@ class PostfixMaps:
         return table
 
     def put(self, text: Path, lines: Iterable[bytes]) -> None:
-        """Put lines into the table of a text, over those of the same keys, all at once."""
+        """Put lines into the table of a text, over those of the same keys, one after the other."""
         run_postfix("postmap", "-c", str(self.config), "-r", "-i", f"{self.map_type}:{text}", stdin=b"".join(lines))
 
     def take(self, text: Path, keys: Iterable[bytes]) -> None:
