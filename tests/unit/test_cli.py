@@ -46,7 +46,8 @@ def test_migrate_and_seed_can_be_repeated(empty_database: str) -> None:
         "The directory has no tables of digipoort: run digipoort migrate."
     )
     assert digipoort(empty_database, "migrate").stdout == (
-        "applied 0001_directory\napplied 0002_roles\napplied 0003_resubmission\napplied 0004_transport\napplied 0005_changes_for_publishers\n"
+        "applied 0001_directory\napplied 0002_roles\napplied 0003_resubmission\napplied 0004_transport\n"
+        "applied 0005_changes_for_publishers\n"
     )
     assert digipoort(empty_database, "migrate").stdout == "nothing to apply\n"
     assert digipoort(empty_database, "seed").stdout == "added 13, present already 0\n"
