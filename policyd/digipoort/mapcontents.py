@@ -87,13 +87,14 @@ def write_all(connection: Connection[TupleRow], settings: AdminSettings, staging
     """Write every file's new text into `staging` and return how many entries each has. Raises PublishError."""
     connection.execute(queries.SORT_IN_MEMORY)
     counts = _write_small(connection, settings, staging)
-    names = list(_mailbox_names(settings))
+    first, second = sorted(f"@{name} {settings.mailbox_transport}" for name in _mailbox_names(settings))
     copied: dict[str, tuple[LiteralString, dict[str, Any]]] = {
-        MAILBOX: (queries.COPY_MAILBOXES, {"names": names, "transport": settings.mailbox_transport}),
+        MAILBOX: (queries.COPY_MAILBOXES, {"first": first, "second": second}),
         ALIAS: (queries.COPY_ALIASES, {"mailbox_domain": settings.mailbox_domain.lower()}),
     }
     for name, (query, parameters) in copied.items():
-        counts[name] = mapfiles.write_text(staging / name, _copied(connection, query, parameters))
+        lines = _copied(connection, query, parameters | {"lines": queries.LINES_A_ROW})
+        counts[name] = mapfiles.write_text(staging / name, lines)
     return counts
 
 
@@ -102,8 +103,9 @@ def write_changes(
 ) -> tuple[dict[str, int], dict[str, mapfiles.Difference]] | None:
     """Write the texts as `write_all` does, of the published ones and what was logged after the change `last`.
 
-    Return how many entries each file has, and what is different in the two large ones; (empty, empty) when no file is
-    concerned; None when it may be more than MOST_IN_PLACE lines: then write all. Raises PublishError.
+    A large text in which no line can have changed is not written. Return how many entries each written file has, and
+    what is different in the large ones; (empty, empty) when no file is concerned; None when it may be more than
+    MOST_IN_PLACE lines: then write all. Raises PublishError.
     """
     most = mapfiles.MOST_IN_PLACE
     rows = connection.execute(queries.CHANGED_SINCE, {"last": last, "most": most + 1}).fetchall()
@@ -118,6 +120,8 @@ def write_changes(
     counts = _write_small(connection, settings, staging)
     different = {}
     for name, lines in ((MAILBOX, _changed_mailboxes(connection, settings, changed)), (ALIAS, aliases)):
+        if not lines:
+            continue
         published = settings.maps_directory / name
         different[name] = mapfiles.patch(published, staging / name, lines)
         counts[name] = mapfiles.count_lines(staging / name)
@@ -191,10 +195,10 @@ def _mailbox_names(settings: AdminSettings) -> tuple[str, str]:
 
 
 def _copied(connection: Connection[TupleRow], query: LiteralString, parameters: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yield a COPY's rows: a large directory does not fill this host's memory."""
+    """Yield the lines of a COPY, very many at a time: a large directory does not fill this host's memory."""
     with connection.cursor() as cursor, cursor.copy(query, parameters) as copy:
         for row in copy:
-            yield bytes(row)
+            yield bytes(row).replace(rb"\n", b"\n")
 
 
 def _tls_policies(routes: Collection[_Route]) -> list[bytes]:

@@ -38,7 +38,7 @@ class PostfixCommandError(Exception):
 class Difference:
     """In what a new text is different from the published one: lines to put in, keys that are gone, and their number.
 
-    `put` and `gone` are complete only when `put_count` and `removed` are at most MOST_IN_PLACE.
+    `put` and `gone` are complete only when there is a published text, and both numbers are at most MOST_IN_PLACE.
     """
 
     put: tuple[bytes, ...]
@@ -215,7 +215,9 @@ def differences(new: Path, published: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def compare(new: Path, published: Path) -> Difference:
-    """Return in what two sorted texts are different; one that is not there counts as empty."""
+    """Return in what two sorted texts are different; a published one that is not there counts as empty."""
+    if not published.exists():
+        return Difference((), (), count_lines(new), 0)
     if same_content(new, published):
         return UNCHANGED
     put: list[bytes] = []
