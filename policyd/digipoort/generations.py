@@ -48,12 +48,21 @@ def kept(maps: Path) -> list[Generation]:
     return sorted(found, key=lambda generation: generation.number, reverse=True)
 
 
+def last_number(maps: Path) -> int:
+    """Return the number of the generation that was kept last, 0 when there is none."""
+    return max(_numbers(maps), default=0)
+
+
+def _numbers(maps: Path) -> list[int]:
+    return [int(folder.name) for folder in (maps / _FOLDER).glob("[0-9]" * _DIGITS)]
+
+
 def keep(maps: Path, names: Iterable[str], counter: int, most: int) -> None:
     """Keep the published texts of these names as a new generation, and forget all but the last `most`.
 
     Raises OSError.
     """
-    numbers = [int(folder.name) for folder in (maps / _FOLDER).glob("[0-9]" * _DIGITS)]
+    numbers = _numbers(maps)
     number = max(numbers, default=0) + 1
     folder = maps / _FOLDER / f"{number:0{_DIGITS}}"
     folder.mkdir(parents=True, mode=0o750)

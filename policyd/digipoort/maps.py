@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # The order in which additions appear: a nexthop must never be in use before its TLS policy is in force.
 TARGETS: Final = ("tls_policy", "transport", MAILBOX)
 _TEXTS: Final = (*TARGETS, PROFILES, ALIAS)
+# `CHANGE LAST GENERATION LF`: the directory's change counter, its last logged change (-1: not known), and which of the
+# kept generations the maps are.
 _COUNTER: Final = "published_counter"
 _STAGING_PREFIX: Final = ".new-"
 _LOCK_SECONDS: Final = 30.0
@@ -59,9 +61,10 @@ class PublishBusyError(PublishError):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The outcome: the change counter of the snapshot, how many entries each file has, and which files changed."""
+    """The outcome: the change counter of the snapshot, the generation, how many entries each file has, what changed."""
 
     counter: int
+    generation: int
     counts: dict[str, int]
     changed: tuple[str, ...]
     elapsed_ms: float
@@ -115,9 +118,9 @@ def publish(
         different = _compared(staging, folder, staged.different)
         if not force:
             _refuse_vanishing(folder, different[ALIAS], settings.maps_removed_share)
-        changed = _put_in_force(staging, settings, maps, different, state)
+        changed, generation = _put_in_force(staging, settings, maps, different, state)
         generations.release(folder)
-    return Published(state.counter, staged.counts, changed, (time.monotonic() - started) * 1000)
+    return Published(state.counter, generation, staged.counts, changed, (time.monotonic() - started) * 1000)
 
 
 def roll_back(settings: AdminSettings, number: int | None) -> Published:
@@ -143,8 +146,8 @@ def roll_back(settings: AdminSettings, number: int | None) -> Published:
         different = _compared(staging, folder, {})
         # Of which logged change they are is not kept: what comes after is published from the whole directory.
         state = _State(chosen[0].counter, -1)
-        changed = _put_in_force(staging, settings, maps, different, state)
-    return Published(chosen[0].counter, counts, changed, (time.monotonic() - started) * 1000)
+        changed, generation = _put_in_force(staging, settings, maps, different, state)
+    return Published(chosen[0].counter, generation, counts, changed, (time.monotonic() - started) * 1000)
 
 
 def differences(settings: AdminSettings) -> Iterator[tuple[str, str, bytes]]:
@@ -273,15 +276,19 @@ def _put_in_force(
     maps: mapfiles.PostfixMaps,
     different: Mapping[str, mapfiles.Difference],
     state: _State,
-) -> tuple[str, ...]:
-    """Switch to the staged texts, note of which change they are, and keep them as a generation if they are new."""
+) -> tuple[tuple[str, ...], int]:
+    """Switch to the staged texts, keep them as a generation if they are new, and note beside them which they are.
+
+    Return the names of the files that changed, and the generation's number.
+    """
     folder = settings.maps_directory
     changed = _switch(staging, folder, maps, different)
-    mapfiles.write_text(staging / _COUNTER, [b"%d %d\n" % (state.counter, state.last)])
-    mapfiles.replace_text(staging / _COUNTER, folder / _COUNTER)
     if changed:
         generations.keep(folder, _TEXTS, state.counter, settings.maps_generations)
-    return changed
+    generation = generations.last_number(folder)
+    mapfiles.write_text(staging / _COUNTER, [b"%d %d %d\n" % (state.counter, state.last, generation)])
+    mapfiles.replace_text(staging / _COUNTER, folder / _COUNTER)
+    return changed, generation
 
 
 def _switch(

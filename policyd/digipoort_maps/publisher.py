@@ -83,6 +83,7 @@ class Publisher:
                     "maps_published",
                     elapsed_ms=published.elapsed_ms,
                     counter=published.counter,
+                    generation=published.generation,
                     changed=changed,
                     **published.counts,
                 )

@@ -40,6 +40,7 @@ def test_what_is_published_is_kept_and_only_the_last_few(settings: AdminSettings
     kept = generations.kept(settings.maps_directory)
     assert [one.number for one in kept] == [5, 4, 3]
     assert kept[0].counter == maps.published_counter(settings.maps_directory)
+    assert (settings.maps_directory / "published_counter").read_text("ascii").split()[2] == "5"
     assert (kept[0].folder / "virtual_alias").read_bytes() == (settings.maps_directory / "virtual_alias").read_bytes()
     assert b"m2@" in (kept[2].folder / "virtual_alias").read_bytes()
 
@@ -51,7 +52,7 @@ def test_an_admin_goes_back_and_forward_again(settings: AdminSettings) -> None:
     assert lookup(settings, "virtual_alias", "m0@party.test") is None
 
     back = maps.roll_back(settings, None)
-    assert (back.counter, back.changed) == (first.counter, ("virtual_alias",))
+    assert (back.counter, back.generation, back.changed) == (first.counter, 3, ("virtual_alias",))
     assert lookup(settings, "virtual_alias", "m0@party.test") == "b0b0@mailbox.invalid"
     with pytest.raises(maps.PublishHeldError, match="went back"):
         maps.publish(settings, unless_held=True)

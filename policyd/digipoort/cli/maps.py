@@ -33,10 +33,11 @@ def publish(*, allow_older: bool, force: bool) -> None:
         "maps_published",
         elapsed_ms=published.elapsed_ms,
         counter=published.counter,
+        generation=published.generation,
         changed=changed,
         **published.counts,
     )
-    click.echo(f"published change {published.counter}; changed files: {changed}")
+    click.echo(f"published change {published.counter}, generation {published.generation}; changed files: {changed}")
 
 
 @maps.command()
@@ -49,8 +50,14 @@ def rollback(*, generation: int | None) -> None:
     logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
     published = publication.roll_back(settings, generation)
     changed = ",".join(published.changed) or "-"
-    logger.warning("maps_rolled_back", elapsed_ms=published.elapsed_ms, counter=published.counter, changed=changed)
-    click.echo(f"back to change {published.counter}; changed files: {changed}")
+    logger.warning(
+        "maps_rolled_back",
+        elapsed_ms=published.elapsed_ms,
+        counter=published.counter,
+        generation=published.generation,
+        changed=changed,
+    )
+    click.echo(f"back to change {published.counter}, now generation {published.generation}; changed files: {changed}")
 
 
 @maps.command()
