@@ -1,17 +1,16 @@
 """A daemon's UNIX socket: requests that end in a terminator, each connection's one after another, and a clean end.
 
-A client that is slow, or sends requests without reading replies, holds only its own task: the stream stops reading from
-it, so that a connection never takes more memory than twice the largest request.
+A client that is slow, or sends requests without reading replies, holds up only itself: nothing more is read from it, so
+that a connection never takes more memory than twice the largest request and one reading of the socket.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from digipoort.framing import RequestMalformed, read_request
+from digipoort.framing import RequestMalformed, Requests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,13 +41,10 @@ class UnixServer:
         """Answer requests of at most `max_request` octets, `terminator` included."""
         self._service = service
         self._terminator = terminator
-        # StreamReader.readuntil compares its limit with the octets before the terminator.
-        self._limit = max_request - len(terminator)
+        self._max_request = max_request
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
-        self._idle: set[asyncio.Task[object]] = set()
-        self._busy: set[asyncio.Task[object]] = set()
-        self._stopping = False
+        self._connections: set[_Connection] = set()
 
     async def start(self, path: Path) -> None:
         """Listen at `path`, mode 0660; a socket that a former process left there is replaced.
@@ -57,7 +53,8 @@ class UnixServer:
         """
         former = os.umask(SOCKET_UMASK)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, path, limit=self._limit, backlog=BACKLOG)
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_unix_server(self._connection, path, backlog=BACKLOG)
         except OSError as error:
             # asyncio leaves it out, and a daemon may have more than one.
             error.filename = str(path)
@@ -68,50 +65,125 @@ class UnixServer:
 
     async def stop(self, drain_seconds: float) -> int:
         """Stop listening, let requests under way finish for `drain_seconds`, and return how many were then cut off."""
-        self._stopping = True
         if self._server is not None:
             self._server.close()
         if self._path is not None:
             # Before the wait: by its end the path may be the socket of the process that comes after this one.
             self._path.unlink(missing_ok=True)
-        for task in self._idle:
-            task.cancel()
-        connections = self._idle | self._busy
-        late: set[asyncio.Task[object]] = set()
-        if connections:
-            _, late = await asyncio.wait(connections, timeout=drain_seconds)
+        under_way = [answering for connection in self._connections if (answering := connection.finish()) is not None]
+        late: set[asyncio.Task[bytes]] = set()
+        if under_way:
+            _, late = await asyncio.wait(under_way, timeout=drain_seconds)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*connections, return_exceptions=True)
+            await asyncio.gather(*under_way, return_exceptions=True)
         return len(late)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asyncio runs every client callback in a task
-        try:
-            # A client that is gone wants no reply; cancelled is what stop() does to a connection without a request.
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await self._converse(task, reader, writer)
-        finally:
-            self._idle.discard(task)
-            self._busy.discard(task)
-            writer.close()
+    def _connection(self) -> _Connection:
+        return _Connection(
+            self._service, Requests(self._terminator, self._max_request), self._max_request, self._connections
+        )
 
-    async def _converse(
-        self, task: asyncio.Task[object], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """Answer requests until the client leaves, sends what ends the connection, or the server stops."""
-        while not self._stopping:
-            self._idle.add(task)
+
+class _Connection(asyncio.Protocol):
+    """One client's connection: at most one request at a time is being answered."""
+
+    def __init__(self, service: Service, requests: Requests, most_kept: int, connections: set[_Connection]) -> None:
+        self._service = service
+        self._requests = requests
+        self._most_kept = most_kept
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self._answering: asyncio.Task[bytes] | None = None
+        self._read_nothing = False  # whether the transport was told so
+        self._replies_wait = False
+        self._ended = False
+        self._finishing = False
+
+    def finish(self) -> asyncio.Task[bytes] | None:
+        """Take no other request; return the task of the one under way, after which the connection is closed."""
+        self._finishing = True
+        if self._answering is None and self._transport is not None:
+            self._transport.close()
+        return self._answering
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Forget the client; a request under way is answered for the log's sake."""
+        self._transport = None
+        self._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._requests.feed(data)
+        self._proceed()
+
+    def eof_received(self) -> bool:
+        """Keep the connection open: a client may close its sending side before it reads the reply."""
+        self._ended = True
+        self._proceed()
+        return True
+
+    def pause_writing(self) -> None:
+        self._replies_wait = True
+
+    def resume_writing(self) -> None:
+        self._replies_wait = False
+        self._proceed()
+
+    def _proceed(self) -> None:
+        """Begin with the next request, if one is there and its turn has come."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._answering is None and not self._replies_wait:
             try:
-                request = await read_request(reader, self._terminator)
-                if request is None:
-                    return
-                self._idle.discard(task)
-                self._busy.add(task)
-                writer.write(await self._service.answer(request))
+                request = self._requests.take()
+                if request is not None:
+                    # A task for each: a client with a thousand requests must not keep the others out.
+                    self._answering = asyncio.get_running_loop().create_task(self._service.answer(request))
+                    self._answering.add_done_callback(self._answered)
+                elif self._ended:
+                    self._requests.end()
+                    self._transport.close()
             except RequestMalformed as fault:
-                writer.write(self._service.malformed(fault))
-                return
-            await writer.drain()
-            self._busy.discard(task)
+                self._end_with(fault)
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        """Read from a client only while there is room for what it sends."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        full = len(self._requests) > self._most_kept
+        if full != self._read_nothing and not self._ended:
+            self._read_nothing = full
+            (self._transport.pause_reading if full else self._transport.resume_reading)()
+
+    def _answered(self, answering: asyncio.Task[bytes]) -> None:
+        """Write the reply to a request and go on to the next one."""
+        self._answering = None
+        if self._transport is None or answering.cancelled():
+            self._close()
+            return
+        fault = answering.exception()
+        if fault is None:
+            self._transport.write(answering.result())
+            if self._finishing:
+                self._close()
+            else:
+                self._proceed()
+        elif isinstance(fault, RequestMalformed):
+            self._end_with(fault)
+        else:
+            self._close()
+            raise fault
+
+    def _end_with(self, fault: RequestMalformed) -> None:
+        if self._transport is not None:
+            self._transport.write(self._service.malformed(fault))
+        self._close()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -71,8 +71,6 @@ class ResubmissionService:
         try:
             question = parse_question(block)
         except RequestMalformed as fault:
-            # As in PolicyService: nothing was waited for.
-            await asyncio.sleep(0)
             return self.malformed(fault)
         try:
             async with asyncio.timeout(self._deadline):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from digipoort.framing import RequestMalformed, read_request
+from digipoort.framing import RequestMalformed, Requests
 from digipoort.interface.addresses import normalised, parse_addresses
 from digipoort.interface.fields import parse_fields, unfolded
 from digipoort.interface.file_names import NameInvalidError, file_name
@@ -118,11 +117,11 @@ def policy(octets: bytes) -> None:
 def stream(octets: bytes) -> None:
     """Cut the octets into requests: the same ones whatever the pieces in which they come."""
     cuts, sent = octets[:2], octets[2:]
-    whole = asyncio.run(_requests([sent]))
+    whole = _requests([sent])
     step = 1 + (cuts[0] if cuts else 0)
-    assert asyncio.run(_requests([sent[start : start + step] for start in range(0, len(sent), step)])) == whole
+    assert _requests([sent[start : start + step] for start in range(0, len(sent), step)]) == whole
     assert sent.startswith(b"".join(whole))
-    assert all(len(request) <= _STREAM_LIMIT + len(policyd.END_OF_REQUEST) for request in whole)
+    assert all(len(request) <= _STREAM_LIMIT for request in whole)
 
 
 def report(octets: bytes) -> None:
@@ -143,23 +142,17 @@ def _repeated(octets: bytes, length: int) -> bytes:
     return (octets * (length // max(len(octets), 1)))[:length]
 
 
-async def _requests(pieces: list[bytes]) -> list[bytes]:
+def _requests(pieces: list[bytes]) -> list[bytes]:
     """Return the requests up to the end of the stream, or to what is none."""
-    reader = asyncio.StreamReader(limit=_STREAM_LIMIT)
-
-    async def feed() -> None:
-        for piece in pieces:
-            reader.feed_data(piece)
-            await asyncio.sleep(0)
-        reader.feed_eof()
-
-    feeding = asyncio.create_task(feed())
-    requests: list[bytes] = []
+    stream = Requests(policyd.END_OF_REQUEST, _STREAM_LIMIT)
+    taken: list[bytes] = []
     with contextlib.suppress(RequestMalformed):
-        while (request := await read_request(reader, policyd.END_OF_REQUEST)) is not None:
-            requests.append(request)
-    await feeding
-    return requests
+        for piece in pieces:
+            stream.feed(piece)
+            while (request := stream.take()) is not None:
+                taken.append(request)
+        stream.end()
+    return taken
 
 
 def _inspected(head: bytes, chunks: list[bytes]) -> list[Finding]:

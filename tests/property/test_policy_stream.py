@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digipoort.framing import RequestMalformed, read_request
+from digipoort.framing import RequestMalformed, Requests
 from digipoort_policyd.protocol import END_OF_REQUEST, PolicyRequest, parse_request
 
 LIMIT = 512
@@ -20,37 +19,32 @@ LIKELY = st.sampled_from([
 ])  # fmt: skip
 
 
-async def _read(stream: bytes, cuts: list[int]) -> list[bytes | None]:
+def _read(octets: bytes, cuts: list[int]) -> list[bytes | None]:
     """Return what the stream holds, with None at the end if that could not be understood."""
-    reader = asyncio.StreamReader(limit=LIMIT)
-    edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-
-    async def feed() -> None:
-        for start, end in itertools.pairwise(edges):
-            reader.feed_data(stream[start:end])
-            await asyncio.sleep(0)
-        reader.feed_eof()
-
-    task = asyncio.create_task(feed())
+    stream = Requests(END_OF_REQUEST, LIMIT)
+    edges = sorted({0, len(octets), *(cut % (len(octets) + 1) for cut in cuts)})
     blocks: list[bytes | None] = []
     try:
-        while (block := await read_request(reader, END_OF_REQUEST)) is not None:
-            assert len(block) <= LIMIT + 2
-            blocks.append(block)
+        for start, end in itertools.pairwise(edges):
+            stream.feed(octets[start:end])
+            while (block := stream.take()) is not None:
+                assert len(block) <= LIMIT
+                blocks.append(block)
+            assert len(stream) <= LIMIT
+        stream.end()
     except RequestMalformed:
         blocks.append(None)
-    await task
     return blocks
 
 
 @given(st.lists(REQUEST, max_size=6), st.lists(st.integers(min_value=0), max_size=20))
 def test_any_pieces_give_the_same_requests(requests: list[bytes], cuts: list[int]) -> None:
-    assert asyncio.run(_read(b"".join(requests), cuts)) == requests
+    assert _read(b"".join(requests), cuts) == requests
 
 
 @given(st.binary(max_size=3 * LIMIT), st.lists(st.integers(min_value=0), max_size=20))
 def test_arbitrary_octets_end(stream: bytes, cuts: list[int]) -> None:
-    blocks = asyncio.run(_read(stream, cuts))
+    blocks = _read(stream, cuts)
     understood = b"".join(block for block in blocks if block is not None)
     assert stream.startswith(understood)
     assert blocks[-1:] == [None] or understood == stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pytest
@@ -15,9 +15,9 @@ from digipoort.directory.pool import MAX_CONNECTION_AGE_SECONDS, DirectoryPool, 
 from digipoort.directory.servers import connect_first, connection_attempts
 
 if TYPE_CHECKING:
-    from pytest_mock import MockerFixture
+    from collections.abc import Mapping
 
-    from digipoort.directory.servers import Connection
+    from pytest_mock import MockerFixture
 
 BROKEN = psycopg.OperationalError("server closed the connection\n\tunexpectedly")
 
@@ -40,11 +40,11 @@ class _Server:
         self.behaviour: BaseException | float | None = None
         self.broken: set[int] = set()
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> _Connection:
         if self.down:
             raise BROKEN
         self.made += 1
-        return cast("Connection", _Connection(self, self.made))
+        return _Connection(self, self.made)
 
 
 class _Connection:
@@ -52,17 +52,12 @@ class _Connection:
         self._server = server
         self._number = number
 
-    def cursor(self) -> _Connection:
-        return self
-
-    async def execute(self, _query: str, _parameters: object) -> None:
+    async def fetch_one(self, _query: LiteralString, _parameters: Mapping[str, object]) -> tuple[Any, ...]:
         if self._number in self._server.broken:
             raise BROKEN
         if isinstance(self._server.behaviour, BaseException):
             raise self._server.behaviour
         await asyncio.sleep(self._server.behaviour or 0)
-
-    async def fetchone(self) -> tuple[Any, ...]:
         return (self._number,)
 
     async def close(self) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from digipoort import reasons
-from digipoort.framing import RequestMalformed, read_request
+from digipoort.framing import RequestMalformed, Requests
 from digipoort.reasons import Finding
 from digipoort_policyd.protocol import (
     END_OF_REQUEST,
@@ -33,28 +31,22 @@ MINIMAL = (
 )
 
 
-async def _read_all(stream: bytes, chunk: int) -> list[bytes]:
-    """Return the requests in a stream that arrives in pieces of `chunk` octets."""
-    reader = asyncio.StreamReader(limit=MAX_REQUEST_OCTETS)
+def _read_all(octets: bytes, chunk: int) -> list[bytes]:
+    """Return the requests in a stream that arrives in pieces of `chunk` octets. Raises RequestMalformed."""
+    stream = Requests(END_OF_REQUEST, MAX_REQUEST_OCTETS)
     requests = []
-
-    async def feed() -> None:
-        for start in range(0, len(stream), chunk):
-            reader.feed_data(stream[start : start + chunk])
-            await asyncio.sleep(0)
-        reader.feed_eof()
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(feed())
-        while (block := await read_request(reader, END_OF_REQUEST)) is not None:
-            requests.append(block)
+    for start in range(0, len(octets), chunk):
+        stream.feed(octets[start : start + chunk])
+        while (request := stream.take()) is not None:
+            requests.append(request)
+    stream.end()
     return requests
 
 
 @pytest.mark.parametrize("chunk", [1, 16, 128, 4096])
 def test_replay(chunk: int) -> None:
     blocks = [CAPTURED, MINIMAL, CAPTURED]
-    assert asyncio.run(_read_all(b"".join(blocks), chunk)) == blocks
+    assert _read_all(b"".join(blocks), chunk) == blocks
 
 
 def test_captured_request() -> None:
@@ -124,14 +116,8 @@ def test_malformed(old: bytes, new: bytes) -> None:
     [CAPTURED[:-1], b"a", b"\n", b"x=" + b"y" * MAX_REQUEST_OCTETS + b"\n\n", b"z" * (MAX_REQUEST_OCTETS + 1)],
 )
 def test_no_request_to_be_had(stream: bytes) -> None:
-    async def read() -> None:
-        reader = asyncio.StreamReader(limit=MAX_REQUEST_OCTETS)
-        reader.feed_data(stream)
-        reader.feed_eof()
-        await read_request(reader, END_OF_REQUEST)
-
     with pytest.raises(RequestMalformed):
-        asyncio.run(read())
+        _read_all(stream, 4096)
 
 
 def test_replies() -> None:

@@ -58,9 +58,11 @@ def _every_level(caplog: pytest.LogCaptureFixture) -> None:
 def test_allowed(block: bytes, caplog: pytest.LogCaptureFixture) -> None:
     assert _answers(_known, block) == b"action=DUNNO\n\n"
     (line,) = caplog.messages
-    assert line.startswith("event=recipient_allowed queue_id=4ABC elapsed_ms=0.")
-    assert line.endswith(
-        " instance=1.2.3 login=trader sender=A@handel.example recipient=ags@overheid.example client=192.0.2.7"
+    context = "submission" if block == SUBMISSION else "acceptance"
+    assert re.fullmatch(
+        rf"event=recipient_allowed queue_id=4ABC elapsed_ms=\d+\.\d\d context={context} instance=1\.2\.3 login=trader "
+        r"sender=A@handel\.example recipient=ags@overheid\.example client=192\.0\.2\.7",
+        line,
     )
 
 

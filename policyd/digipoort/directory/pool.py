@@ -1,8 +1,8 @@
 """Connections to the directory for daemons that answer many clients from one event loop.
 
-Built on psycopg's asynchronous connections, not on psycopg_pool: Debian 12's version (3.1.5) doubles the wait between
-two attempts to reconnect for as long as an outage lasts, and loses a connection for good when a request that waits for
-one is cancelled at its deadline. Here nothing runs in the background. There are as many lanes as connections are
+Not built on psycopg_pool: Debian 12's version (3.1.5) doubles the wait between two attempts to reconnect for as long as
+an outage lasts, and loses a connection for good when a request that waits for one is cancelled at its deadline
+(docs/decisions/0006). Here nothing runs in the background. There are as many lanes as connections are
 allowed; a request borrows a lane, and the lane opens its connection when it has none that works. So the first request
 after an outage is served, and whatever happens to a request, its lane comes back.
 """
@@ -10,19 +10,19 @@ after an outage is served, and whatever happens to a request, its lane comes bac
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import psycopg
 
+from digipoort.directory.prepared import PreparedConnection
 from digipoort.directory.servers import connect_first, connection_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import LiteralString
 
-    from digipoort.directory.servers import Connection, Row
+    from digipoort.directory.servers import Row
 
     # What DirectoryPool.fetch_one is, for those who are handed it or something in its place.
     Fetch: TypeAlias = Callable[[LiteralString, Mapping[str, object]], Awaitable[Row | None]]
@@ -35,10 +35,20 @@ class DirectoryUnavailable(Exception):  # noqa: N818 - a state of affairs, as th
     """The directory gave no answer: it is down, it refused the connection, or it lacks what the statement reads."""
 
 
+class Asked(Protocol):
+    """What the pool needs of a connection: PreparedConnection's methods."""
+
+    async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
+        """Return the first row of a statement, or None when it has no rows. Raises psycopg.Error."""
+
+    async def close(self) -> None:
+        """Close it, whatever state it is in."""
+
+
 class DirectoryPool:
     """At most `connections` connections, each lent to one request at a time; who finds none free waits its turn."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], connections: int) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Asked]], connections: int) -> None:
         """Open nothing yet: `connect` is awaited when a request needs a connection."""
         self._lanes = [_Lane(connect) for _ in range(connections)]
         self._free = list(self._lanes)
@@ -72,19 +82,18 @@ class DirectoryPool:
 
 
 class _Lane:
-    """One connection at most, with a cursor that is kept too: opening one for every request is not free."""
+    """One connection at most."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Asked]]) -> None:
         self._connect = connect
-        self._connection: Connection | None = None
-        self._cursor: psycopg.AsyncCursor[Row] | None = None
+        self._connection: Asked | None = None
         self._renew_at = 0.0
 
     async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
         """Ask over the connection there is; over a new one if there is none, or it turns out to be broken."""
-        if self._cursor is not None and time.monotonic() < self._renew_at:
+        if self._connection is not None and time.monotonic() < self._renew_at:
             try:
-                return await self._ask(self._cursor, query, parameters)
+                return await self._ask(self._connection, query, parameters)
             except psycopg.DataError:
                 raise
             except psycopg.Error:
@@ -92,23 +101,19 @@ class _Lane:
                 pass
         await self.close()
         self._connection = await self._connect()
-        self._cursor = self._connection.cursor()
         self._renew_at = time.monotonic() + MAX_CONNECTION_AGE_SECONDS
-        return await self._ask(self._cursor, query, parameters)
+        return await self._ask(self._connection, query, parameters)
 
-    async def _ask(
-        self, cursor: psycopg.AsyncCursor[Row], query: LiteralString, parameters: Mapping[str, object]
-    ) -> Row | None:
+    async def _ask(self, connection: Asked, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
         try:
-            await cursor.execute(query, parameters)
-            return await cursor.fetchone()
+            return await connection.fetch_one(query, parameters)
         except BaseException:
             # Cancelled in the middle, or failed: a late answer must never be taken for that of the next request.
             await self.close()
             raise
 
     async def close(self) -> None:
-        connection, self._connection, self._cursor = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
@@ -120,4 +125,8 @@ def open_pool(dsn: str, connections: int, deadline: float) -> DirectoryPool:
     """
     attempts = connection_attempts(dsn, deadline)
     share = deadline / (len(attempts) + 1)
-    return DirectoryPool(functools.partial(connect_first, attempts, share), connections)
+
+    async def connect() -> PreparedConnection:
+        return PreparedConnection(await connect_first(attempts, share))
+
+    return DirectoryPool(connect, connections)
