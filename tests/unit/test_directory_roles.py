@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, LiteralString
 import psycopg
 import pytest
 from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from digipoort.directory import queries
 from digipoort.directory.migrate import migrate, packaged_migrations
@@ -162,13 +162,15 @@ def test_every_privilege_of_every_role_is_a_known_one(reader: Connection[TupleRo
 
 def _privileges(connection: Connection[TupleRow], role: str, table: str, columns: list[str]) -> frozenset[str]:
     """Return a role's privileges on a table, those on single columns too where the table's is not held."""
+    newer = ["MAINTAIN"] if connection.info.server_version >= 170000 else []
     whole = connection.execute(
         """
-        SELECT privilege FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
-            AS privilege
+        SELECT privilege FROM unnest(
+            ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'] || %(newer)s::text[]
+        ) AS privilege
         WHERE has_table_privilege(%(role)s, %(table)s, privilege)
         """,
-        {"role": role, "table": table},
+        {"role": role, "table": table, "newer": newer},
     ).fetchall()
     single = connection.execute(
         """
@@ -365,3 +367,23 @@ def test_what_everybody_could_put_into_the_schema_is_over(empty_database: str) -
         connection.execute("SET ROLE digipoort_admin")
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("CREATE TABLE later ()")
+
+
+@pytest.mark.usefixtures("template")  # the roles are there already: who makes them needs CREATEROLE
+def test_the_owner_need_not_be_a_superuser(postgres: str, empty_database: str) -> None:
+    name, password = f"eigenaar_{secrets.token_hex(4)}", secrets.token_urlsafe()
+    role, database = sql.Identifier(name), sql.Identifier(str(conninfo_to_dict(empty_database)["dbname"]))
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(password)))
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role))
+    dsn = make_conninfo(empty_database, user=name, password=password)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        migrate(connection)
+    fill(dsn)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("SET ROLE digipoort_admin")
+        connection.execute("DELETE FROM connection")
+        assert one(connection, "SELECT object FROM change_log ORDER BY id DESC LIMIT 1") == "connection"
+        connection.execute("RESET ROLE")
+        connection.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(role))
+        connection.execute(sql.SQL("DROP ROLE {}").format(role))
