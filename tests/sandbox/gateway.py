@@ -27,6 +27,7 @@ LOGIN_ROLES: Final = {
     "resubmission": "digipoort_resubmission",
     "authd": "digipoort_auth",
     "publisher": "digipoort_read",
+    "administrator": "digipoort_admin",
 }
 
 
@@ -41,7 +42,7 @@ def build() -> Layout:
         passwords = parties.seed(layout, admin_environment(layout))
         _admin(layout, "maps", "publish")
         start(layout, [daemon.name for daemon in daemons.all_daemons(layout)])
-        _write_env(layout, parties.environment(passwords) | {"DIRECTORY_DSN": dsns["write"]})
+        _write_env(layout, parties.environment(passwords) | {"DIRECTORY_DSN": dsns["owner"]})
     except BaseException:
         stop_all(layout)
         if os.environ.get("SANDBOX_KEEP") != "1":
@@ -70,11 +71,12 @@ def _directory(layout: Layout) -> dict[str, str]:
                     sql.Identifier(role), sql.Literal(passwords[role]), sql.Identifier(group)
                 )
             )
-    reader = {
+    logins = {
         role: postgres.conninfo(layout.postgresql, database=DATABASE, user=role, password=passwords[role])
         for role in LOGIN_ROLES
     }
-    return {**reader, "milter": "dbname=unused", "admin": reader["publisher"], "write": owner}
+    admin = {"admin": logins["publisher"], "write": logins["administrator"]}
+    return {**logins, **admin, "milter": "dbname=unused", "owner": owner}
 
 
 def start(layout: Layout, wanted: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The directory's schema on a real PostgreSQL: migrations, constraints, the change counter, the log and the roles."""
+"""The directory's schema on a real PostgreSQL: migrations, constraints, the change counter, the log and its readers."""
 
 from __future__ import annotations
 
@@ -331,16 +331,6 @@ def test_a_role_remembers_submissions_and_writes_nothing_else(connection: Connec
     assert one(connection, "SELECT count(*) FROM change_log") == logged
 
 
-def test_only_that_role_and_only_that_table(connection: Connection[TupleRow]) -> None:
-    rows = connection.execute(
-        """
-        SELECT table_name, privilege_type FROM information_schema.table_privileges
-        WHERE grantee = 'digipoort_resubmission'
-        """
-    ).fetchall()
-    assert set(rows) == {("submission", privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")}
-
-
 def test_what_is_remembered_does_not_keep_a_party(connection: Connection[TupleRow]) -> None:
     connection.execute(queries.ADD_PARTY, {"code": "WEG", "name": "Weg", "kind": "private", "active": True})
     connection.execute(
@@ -349,35 +339,6 @@ def test_what_is_remembered_does_not_keep_a_party(connection: Connection[TupleRo
     )
     connection.execute("DELETE FROM party WHERE code = 'WEG'")
     assert one(connection, "SELECT count(*) FROM submission") == 0
-
-
-FORBIDDEN: list[tuple[LiteralString, LiteralString]] = [
-    ("SET ROLE digipoort_read", "SELECT password_hash FROM credential"),
-    ("SET ROLE digipoort_read", "SELECT * FROM credential"),
-    ("SET ROLE digipoort_read", "SELECT * FROM change_log"),
-    ("SET ROLE digipoort_read", "UPDATE party SET active = true"),
-    ("SET ROLE digipoort_read", "UPDATE change_counter SET value = 1"),
-    ("SET ROLE digipoort_read", "DELETE FROM connection"),
-    ("SET ROLE digipoort_read", "SELECT * FROM submission"),
-    ("SET ROLE digipoort_resubmission", "SELECT * FROM address"),
-    ("SET ROLE digipoort_resubmission", "SELECT code FROM party"),
-    ("SET ROLE digipoort_resubmission", "UPDATE address SET address = 'x@y.test'"),
-    ("SET ROLE digipoort_resubmission", "DELETE FROM party"),
-    ("SET ROLE digipoort_resubmission", "UPDATE flow SET resubmission = 'accept'"),
-    ("SET ROLE digipoort_resubmission", "TRUNCATE submission"),
-    ("SET ROLE digipoort_auth", "SELECT address FROM address"),
-    ("SET ROLE digipoort_auth", "SELECT name FROM party"),
-    ("SET ROLE digipoort_auth", "UPDATE credential SET password_hash = '$x'"),
-]
-
-
-@pytest.mark.parametrize(("role", "statement"), FORBIDDEN)
-def test_a_role_does_no_more_than_that(
-    connection: Connection[TupleRow], role: LiteralString, statement: LiteralString
-) -> None:
-    connection.execute(role)
-    with pytest.raises(errors.InsufficientPrivilege):
-        connection.execute(statement)
 
 
 def test_a_directory_that_is_down_is_temporary() -> None:

@@ -484,5 +484,7 @@ CREATE TABLE IF NOT EXISTS migration (
 """
 # One migrator at a time; the number is this project's own.
 MIGRATION_LOCK: Final[LiteralString] = "SELECT pg_advisory_xact_lock(7261001)"
+# Half of what a policy request has: one that queues behind a migration's wait is still answered.
+BOUND_MIGRATION_LOCK_WAIT: Final[LiteralString] = "SET LOCAL lock_timeout = '1s'"
 MIGRATIONS_APPLIED: Final[LiteralString] = "SELECT name FROM migration"
 MIGRATION_RECORD: Final[LiteralString] = "INSERT INTO migration (name) VALUES (%(name)s)"
