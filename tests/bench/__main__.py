@@ -6,18 +6,20 @@ import shutil
 
 import click
 
-from tests.bench import acceptance, bulk, large, memory, policy, pop3, publish, receipt, road
+from tests.bench import acceptance, bulk, large, memory, policy, policy_postfix, pop3, publish, receipt, road
 from tests.sandbox import gateway
 from tests.sandbox.clients import read_env
 from tests.sandbox.layout import POINTER, Layout
 
-ON_A_SANDBOX = {"road": road.run, "policy": policy.run, "pop3": pop3.run, "receipt": receipt.run}
+ON_A_SANDBOX = {"road": road.run, "pop3": pop3.run, "receipt": receipt.run}
 ALONE = {
     "acceptance": acceptance.run,
     "large": large.run,
     "memory": memory.run,
     "import": bulk.run,
     "publish": publish.run,
+    "policy": policy.run,
+    "policy-postfix": policy_postfix.run,
 }
 
 

@@ -1,96 +1,216 @@
-"""Policy requests per second against a bare psycopg loop that runs the same SQL."""
+"""Policy requests per second: against a bare psycopg loop with the same SQL, and of a large directory against a small.
+
+Four of five requests are allowed, the rest are about an address that is not connected, or an unknown recipient; every
+answer is compared with the one that is due. An agency's address is a hub: up to 100,000 traders are on its flow.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import operator
+import os
+import random
+import signal
 import socket
-import threading
+import subprocess
+import sys
+import tempfile
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
 import psycopg
+from psycopg.conninfo import make_conninfo
 
+from digipoort import reasons
+from digipoort.decision import Acceptance
 from digipoort.directory import queries
+from digipoort.reasons import Finding
+from digipoort_policyd.protocol import format_reply
+from tests.bench import clients, large_directory
+from tests.bench.clients import SECONDS, WARM_UP
 from tests.bench.rounds import Side, compare
+from tests.postgres import private_cluster
+from tests.unit.directory_samples import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Sequence
 
-    from tests.sandbox.layout import Layout
+    from psycopg import Cursor
+    from psycopg.rows import TupleRow
 
-SECONDS: Final = 5.0
-CONNECTIONS: Final = 8
-END: Final = b"\n\n"
-
-
-def _for_a_while(work: Callable[[], None], stop_at: float) -> int:
-    count = 0
-    while time.monotonic() < stop_at:
-        work()
-        count += 1
-    return count
+CONNECTIONS: Final = (1, 8, 40)
+SMALL, MIDDLE, LARGE = 1_000, 100_000, 1_000_000
+QUESTIONS: Final = 20_000
+TIMEZONE: Final = "Europe/Amsterdam"
+# Enough for the large directory's indexes, as on a server that is meant for it.
+SHARED_BUFFERS: Final = "512MB"
 
 
-def _in_threads(connections: int, make: Callable[[], Callable[[], None]]) -> float:
-    """Run one piece of work per connection for SECONDS; return how often per second all of them together did it."""
-    works = [make() for _ in range(connections)]
-    for work in works:
-        for _ in range(12):  # psycopg prepares after 5 executions, PostgreSQL turns generic after 5 more
-            work()
-    counts = [0] * connections
-    stop_at = time.monotonic() + SECONDS
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One acceptance decision: what is asked, the reply that is due, and the due row's flow and validity."""
 
-    def run(index: int) -> None:
-        counts[index] = _for_a_while(works[index], stop_at)
+    sender: str
+    recipient: str
+    reply: bytes
+    row: tuple[str | None, bool]
 
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / SECONDS
+    def request(self) -> bytes:
+        """Return what Postfix 3.7 asks, all of its attributes included."""
+        return _REQUEST % (self.sender.encode("ascii"), self.recipient.encode("ascii"))
+
+    @property
+    def known(self) -> bool:
+        """Tell whether the recipient exists."""
+        return self.row[0] is not None
+
+    @property
+    def allowed(self) -> bool:
+        """Tell whether the message may pass."""
+        return self.row[1]
 
 
-def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
-    """Measure acceptance decisions at 8 connections, the peer with 1 and with 8."""
-    parameters = {
-        "sender": env["TRADER_ADDRESS"],
-        "recipient": env["AGS_ADDRESS"],
-        "day": None,
-        "timezone": "Europe/Amsterdam",
-    }
-    request = (
-        "request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\npolicy_context=acceptance\n"
-        f"sender={env['TRADER_ADDRESS']}\nrecipient={env['AGS_ADDRESS']}\nsize=5000\nqueue_id=\ninstance=1.2.3\n"
-        "client_address=127.0.0.1\nclient_name=localhost\nhelo_name=x\nsasl_username=\nencryption_protocol=TLSv1.3\n\n"
-    ).encode()
+_REQUEST: Final = (
+    b"request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\nclient_address=127.0.0.1\n"
+    b"client_name=localhost\nclient_port=40112\nreverse_client_name=localhost\nserver_address=127.0.0.1\n"
+    b"server_port=10025\nhelo_name=gateway.test\nsender=%b\nrecipient=%b\nrecipient_count=0\nqueue_id=\n"
+    b"instance=1a2b.65a1b2c3.d4e5f.0\nsize=5000\netrn_domain=\nstress=\nsasl_method=\nsasl_username=\nsasl_sender=\n"
+    b"ccert_subject=gateway\nccert_issuer=gateway\nccert_fingerprint=\nccert_pubkey_fingerprint=\n"
+    b"encryption_protocol=TLSv1.3\nencryption_cipher=TLS_AES_256_GCM_SHA384\nencryption_keysize=256\n"
+    b"policy_context=acceptance\n\n"
+)
 
-    def ask_daemon() -> Callable[[], None]:
-        client = socket.socket(socket.AF_UNIX)
-        client.connect(str(layout.policyd_run / "policyd.sock"))
 
-        def work() -> None:
-            client.sendall(request)
-            reply = client.recv(4096)
-            while not reply.endswith(END):
-                reply += client.recv(4096)
-            if not reply.startswith(b"action=DUNNO"):
-                raise RuntimeError(f"wrong answer: {reply!r}")
+def questions(count: int) -> list[Question]:
+    """Return QUESTIONS questions about a directory of `count` addresses: the same ones in every run."""
+    choice = random.Random(count)  # noqa: S311 - no secret
+    return [_question(choice, count) for _ in range(QUESTIONS)]
 
-        return work
 
-    def ask_directory() -> Callable[[], None]:
-        cursor = psycopg.connect(env["DIRECTORY_DSN"], autocommit=True).cursor()
+def _question(choice: random.Random, count: int) -> Question:
+    number = choice.randrange(count // 10) * 10
+    sender, kind = large_directory.private_address(number), choice.randrange(10)
+    flow = large_directory.hub_of(number).partition("@")[0].upper()
+    if kind == 0:
+        reply = format_reply(Finding(reasons.NO_SUCH_RECIPIENT))
+        return Question(sender, f"onbekend{number}@gov.test", reply, (None, False))
+    if kind == 1:
+        reply = format_reply(Finding(reasons.NOT_CONNECTED, {"flow": flow}))
+        return Question(sender, large_directory.hub_of(number), reply, (flow, False))
+    connected = large_directory.private_address(number + choice.randrange(1, 10))
+    return Question(connected, large_directory.hub_of(number), format_reply(None), (flow, True))
 
-        def work() -> None:
-            row = cursor.execute(queries.ACCEPTANCE, parameters).fetchone()
-            if row is None or row[2] != "AGS":
-                raise RuntimeError(f"wrong answer: {row!r}")
 
-        return work
+def run(rounds: int) -> None:
+    """Print the ratios at each number of connections, and that of the large directory to the small one."""
+    with private_cluster(shared_buffers=SHARED_BUFFERS) as superuser:
+        dsns = {count: _directory(superuser, count) for count in (SMALL, MIDDLE, LARGE)}
+        asked = {count: questions(count) for count in dsns}
+        with contextlib.ExitStack() as stack:
+            sockets = {count: stack.enter_context(policyd(dsn)) for count, dsn in dsns.items()}
+            bare = Side("bare psycopg", lambda: _bare_rate(dsns[MIDDLE], asked[MIDDLE]))
+            for connections in CONNECTIONS:
+                title = f"policy requests, {MIDDLE} addresses: {connections} connections against one bare psycopg loop"
+                ours = _side(f"policyd x{connections}", sockets[MIDDLE], asked[MIDDLE], connections)
+                compare(title, ours, bare, rounds)
+            large, small = (_side(f"{count} addresses", sockets[count], asked[count], 8) for count in (LARGE, SMALL))
+            compare("policy requests at 8 connections: a large directory against a small one", large, small, rounds)
 
-    ours = Side(f"policyd x{CONNECTIONS}", lambda: _in_threads(CONNECTIONS, ask_daemon))
-    for connections in (1, CONNECTIONS):
-        peer = Side(f"bare psycopg x{connections}", lambda n=connections: _in_threads(n, ask_directory))  # type: ignore[misc]
-        compare(
-            f"policy requests at {CONNECTIONS} connections against bare psycopg at {connections}", ours, peer, rounds
+
+def _directory(superuser: str, count: int) -> str:
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE directory{count}")
+    dsn = make_conninfo(superuser, dbname=f"directory{count}")
+    begun = time.monotonic()
+    large_directory.build(dsn, count, connected=True)
+    click.echo(f"filled a directory of {count} addresses in {time.monotonic() - begun:.0f} s")
+    return dsn
+
+
+def _side(name: str, path: Path, asked: Sequence[Question], connections: int) -> Side:
+    return Side(name, lambda: _daemon_rate(path, asked, connections))
+
+
+@contextlib.contextmanager
+def policyd(dsn: str) -> Iterator[Path]:
+    """Run the policy daemon on a directory, its log lines going to a file, and yield its socket."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        # As on a host: Postfix reaches the socket as a member of its group.
+        folder.chmod(0o755)
+        stderr = stack.enter_context((folder / "log").open("wb"))
+        environment = {
+            **os.environ, **SETTINGS, "DIRECTORY_DSN": dsn, "DIRECTORY_WRITE_DSN": dsn,
+            "POLICYD_SOCKET": str(folder / "policyd.sock"), "RESUBMISSION_SOCKET": str(folder / "resubmission.sock"),
+            "SYSLOG_SOCKET": str(folder / "syslog.sock"),
+        }  # fmt: skip
+        stack.enter_context(_syslog(folder / "syslog.sock", folder / "mail.log"))
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "digipoort_policyd"], env=environment, stderr=stderr, group="postfix"
         )
+        try:
+            _wait_for(folder / "policyd.sock")
+            yield folder / "policyd.sock"
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(30)
+
+
+@contextlib.contextmanager
+def _syslog(address: Path, log: Path) -> Iterator[None]:
+    """Run the sandbox's syslog: who logs to nobody is measured without what a log line costs."""
+    program = [sys.executable, "-m", "tests.sandbox.syslogd", str(address), str(log), "gateway"]
+    process = subprocess.Popen(program)
+    try:
+        _wait_for(address)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{path.name} was never made")
+        time.sleep(0.02)
+
+
+def _daemon_rate(path: Path, asked: Sequence[Question], connections: int) -> float:
+    """Return the requests per second that a number of clients are answered."""
+    with contextlib.ExitStack() as stack:
+        connected = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(connections)]
+        for client in connected:
+            client.connect(str(path))
+        requests = itertools.cycle([(question.request(), question.reply) for question in asked])
+        return clients.rate(connected, requests, lambda reply: reply.endswith(b"\n\n"), operator.eq)
+
+
+def _bare_rate(dsn: str, asked: Sequence[Question]) -> float:
+    """Return the rate of one connection that runs the same statement, autocommit and prepared, and nothing else."""
+    keyed = itertools.cycle([(_parameters(question), question.row) for question in asked])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        cursor = connection.cursor()
+        for _ in range(WARM_UP):
+            _ask(cursor, *next(keyed))
+        count, begun = 0, time.monotonic()
+        while time.monotonic() - begun < SECONDS:
+            _ask(cursor, *next(keyed))
+            count += 1
+        return count / (time.monotonic() - begun)
+
+
+def _parameters(question: Question) -> dict[str, object]:
+    asked = Acceptance(question.sender.encode("ascii"), question.recipient.encode("ascii"), 5000)
+    return asked.parameters(TIMEZONE)
+
+
+def _ask(cursor: Cursor[TupleRow], parameters: dict[str, object], due: tuple[str | None, bool]) -> None:
+    row = cursor.execute(queries.ACCEPTANCE, parameters).fetchone()
+    if row is None or (row[2], row[5]) != due:
+        raise RuntimeError(f"wrong answer: {row!r} instead of {due!r}")
