@@ -102,8 +102,8 @@ def frozen(directory: Path) -> Iterator[None]:
     try:
         # The postmaster first, so that it starts no others meanwhile.
         _stop(postmaster, stopped)
-        for pid in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii").split():
-            _stop(int(pid), stopped)
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii").split():
+            _stop(int(child), stopped)
         yield
     finally:
         for pid in stopped:
