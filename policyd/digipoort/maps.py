@@ -42,6 +42,7 @@ _TEXTS: Final = (*TARGETS, PROFILES, ALIAS)
 _COUNTER: Final = "published_counter"
 _STAGING_PREFIX: Final = ".new-"
 _LOCK_SECONDS: Final = 30.0
+_READ_SECONDS: Final = 600.0
 _LOCK_PAUSE: Final = 0.1
 
 
@@ -105,7 +106,7 @@ def publish(
     with _locked(folder), _staging(folder) as staging:
         if unless_held and generations.held(folder):
             raise PublishHeldError("An admin went back to earlier maps: digipoort maps publish ends that.")
-        with session.reading(settings.directory_dsn) as connection:
+        with session.reading(settings.directory_dsn) as connection, session.bounded(connection, _READ_SECONDS):
             state = _state(connection)
             if not allow_older:
                 _refuse_older(folder, state.counter)

@@ -133,7 +133,7 @@ def _claim(client: Client, messages: Iterator[Submitted]) -> str:
 
 
 def _settings(pair: Pair) -> dict[str, str]:
-    both = pair.dsn(pair.primary, pair.standby)
+    both = make_conninfo(pair.dsn(pair.primary, pair.standby), connect_timeout=2)
     return {"DIRECTORY_DSN": both, "DIRECTORY_WRITE_DSN": make_conninfo(both, target_session_attrs="read-write")}
 
 
