@@ -51,7 +51,7 @@ def filled(pair: Pair) -> Pair:
 
 
 @contextlib.contextmanager
-def _paused(standby: Connection[TupleRow]) -> Iterator[None]:
+def paused(standby: Connection[TupleRow]) -> Iterator[None]:
     """Keep the standby as it is until the block ends, while the primary goes on."""
     standby.execute("SELECT pg_wal_replay_pause()")
     until(lambda: _value(standby, "SELECT pg_get_wal_replay_pause_state()") == "paused", "a pause")
@@ -100,7 +100,7 @@ def test_a_standby_that_stands_still_decides_as_it_is_and_is_not_published_from(
         policyd.asks() as client,
     ):
         publisher.until(lambda: publisher.finds(AGENCY), "the first publication")
-        with _paused(standby):
+        with paused(standby):
             _change(filled, ADD.format(1), "DELETE FROM connection")
             for _ in range(3):
                 now = _value(standby, "SELECT clock_timestamp()")
@@ -117,7 +117,7 @@ def test_a_host_does_not_go_back_to_what_a_late_standby_shows(filled: Pair, tmp_
     values = maps_settings(tmp_path)
     standby_dsn = filled.dsn(filled.standby)
     settings = load(AdminSettings, {**SETTINGS, **values, "DIRECTORY_DSN": standby_dsn})
-    with psycopg.connect(standby_dsn, autocommit=True) as standby, _paused(standby):
+    with psycopg.connect(standby_dsn, autocommit=True) as standby, paused(standby):
         _change(filled, ADD.format(1))
         assert digipoort(filled.dsn(filled.primary), "maps", "publish", **values).exit_code == 0
         published = maps.published_counter(settings.maps_directory)
