@@ -19,6 +19,7 @@ from digipoort.directory.condition import Lag, Server
 from digipoort.doctor import Facts, Level
 from digipoort.mapstate import MapState
 from digipoort.settings import AdminSettings, load
+from tests.postgres import frozen
 from tests.unit.directory_samples import SETTINGS, digipoort, fill, maps_settings
 from tests.unit.test_maps_generations import ADD
 from tests.unit.test_replica import paused
@@ -196,6 +197,21 @@ def test_a_standby_that_is_behind(pair: Pair, tmp_path: Path) -> None:
     _, found = _doctor(standby, standby, **settings)
     assert found["writing"]["level"] == "fault"
     assert "target_session_attrs" in found["writing"]["remedy"]
+
+
+def test_a_primary_that_hangs(pair: Pair, tmp_path: Path) -> None:
+    settings = maps_settings(tmp_path)
+    both, primary = (
+        make_conninfo(pair.dsn(*clusters), connect_timeout=2)
+        for clusters in ((pair.primary, pair.standby), (pair.primary,))
+    )
+    with frozen(pair.primary):
+        status, found = _doctor(both, primary, **settings)
+        assert status == 1
+        assert ", standby, " in found["directory"]["found"]
+        assert found["writing"]["level"] == "fault"
+        status, found = _doctor(primary, primary, **settings)
+        assert (status, found["directory"]["level"]) == (os.EX_TEMPFAIL, "fault")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from digipoort.directory.condition import Server
+
+_SERVER_SECONDS: Final = 15.0
 
 
 @click.command()
@@ -73,7 +75,7 @@ def _setting_faults(variables: Mapping[str, str]) -> tuple[str, ...]:
 def _server(dsn: str, timezone: str, expected: int | None = None) -> Server | str:
     """Return a server's condition, or why it is not known."""
     try:
-        with session.connected(dsn) as connection:
+        with session.connected(dsn) as connection, session.bounded(connection, _SERVER_SECONDS):
             return condition.observe(connection, timezone, expected)
     except session.DirectoryFaultError as error:
         return str(error)
