@@ -97,10 +97,10 @@ def replication(facts: Facts) -> Sequence[Finding]:
     if lag is None:
         if not behind:
             return []
-        found = f"DIRECTORY_DSN leads to a primary that is {behind} changes behind DIRECTORY_WRITE_DSN: two directories"
+        found = f"DIRECTORY_DSN leads to a primary {_changes(behind)} behind DIRECTORY_WRITE_DSN: two directories"
         return [Finding("replication", Level.FAULT, found, "make both lead to one cluster; stop the old primary")]
-    changes = "" if written is None or read is None else f"{behind} changes behind, "
-    if not behind and not lag.behind_received:
+    changes = "" if written is None or read is None else f"{_changes(behind)} behind, "
+    if not (behind or lag.behind_received or lag.paused):
         return [Finding("replication", Level.OK, f"{changes}all that was received is replayed")]
     since = "none since its start" if lag.idle_seconds is None else f"the last {lag.idle_seconds:.0f} s ago"
     found = f"{changes}last transaction replayed: {since}"
@@ -183,14 +183,18 @@ def _published(facts: Facts, state: MapState, counter: int) -> Finding:
     if newest is None or newest == counter:
         return Finding("maps", Level.OK, published if newest is None else f"{published}, the directory's last")
     if newest < counter:
-        found = f"{published}; the server that this host reads is {counter - newest} changes behind that"
+        found = f"{published}; the server that this host reads is {_changes(counter - newest)} behind that"
         return Finding(
             "maps", Level.WARNING, found, "its replication; after a restore, digipoort maps publish --allow-older"
         )
-    found = f"{published}, {newest - counter} changes behind the directory"
+    found = f"{published}, {_changes(newest - counter)} behind the directory"
     return Finding(
         "maps", Level.WARNING, found, "is digipoort-maps running? event=maps_not_published; digipoort maps publish"
     )
+
+
+def _changes(number: int) -> str:
+    return f"{number} change" if number == 1 else f"{number} changes"
 
 
 def _described(server: Server) -> str:

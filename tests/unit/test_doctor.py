@@ -168,7 +168,7 @@ def test_maps_that_are_not_as_they_should_be(reader: str, directory_dsn: str, tm
     _execute(directory_dsn, ADD.format(1))
     status, found = _doctor(reader, directory_dsn, **settings)
     assert (status, found["maps"]["level"]) == (0, "warning")
-    assert found["maps"]["found"].endswith(", 1 changes behind the directory")
+    assert found["maps"]["found"].endswith(", 1 change behind the directory")
     maps.publish(loaded)
     maps.roll_back(loaded, None)
     assert "earlier maps" in digipoort(reader, "doctor", DIRECTORY_WRITE_DSN=directory_dsn, **settings).stdout
@@ -191,7 +191,7 @@ def test_a_standby_that_is_behind(pair: Pair, tmp_path: Path) -> None:
         _execute(primary, ADD.format(1))
         status, found = _doctor(standby, primary, **settings)
     assert (status, found["replication"]["level"]) == (1, "fault")
-    assert found["replication"]["found"].startswith("1 changes behind, last transaction replayed: the last ")
+    assert found["replication"]["found"].startswith("1 change behind, last transaction replayed: the last ")
     assert found["replication"]["remedy"] == "SELECT pg_wal_replay_resume()"
     pair.replay()
     _, found = _doctor(standby, standby, **settings)
@@ -222,6 +222,7 @@ def test_a_primary_that_hangs(pair: Pair, tmp_path: Path) -> None:
         (replace(WELL, reader=replace(STANDBY, lag=Lag(True, False, 20.0))), "replication", Level.WARNING),  # noqa: FBT003
         (replace(WELL, reader=replace(STANDBY, lag=Lag(True, False, 301.0))), "replication", Level.FAULT),  # noqa: FBT003
         (replace(WELL, reader=replace(STANDBY, lag=Lag(True, False, None))), "replication", Level.FAULT),  # noqa: FBT003
+        (replace(WELL, reader=replace(STANDBY, lag=Lag(False, True, 1.0))), "replication", Level.FAULT),  # noqa: FBT003
         (replace(WELL, reader=replace(PRIMARY, counter=40)), "replication", Level.FAULT),
         (replace(WELL, writer="away", reader=replace(STANDBY, counter=40)), "replication", Level.OK),
         (replace(WELL, writer=replace(PRIMARY, counter=None)), "replication", Level.OK),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TRADER: Final = "bloemen@party.test"
 AGENCY: Final = "ags@gov.test"
 # What a request may take: its deadline, and what a busy machine adds.
-LONGEST_SECONDS: Final = PolicydSettings(logical_domains=()).request_deadline + 1.0
+LONGEST_SECONDS: Final = PolicydSettings(logical_domains=()).request_deadline + 2.0
 RECOVERY_SECONDS: Final = 5.0
 KEPT: Final = Submitted("DP-20260102-0123456789ABCDEF", TRADER.encode(), AGENCY.encode(), b"<1@party.test>", "0f" * 32)
 TEMPORARY: Final = "temporary"
