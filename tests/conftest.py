@@ -10,10 +10,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from digipoort.directory.migrate import migrate
-from tests.postgres import private_cluster
+from tests.postgres import private_cluster, private_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.postgres import Pair
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +45,16 @@ def empty_database(postgres: str) -> Iterator[str]:
 def directory_dsn(postgres: str, template: str) -> Iterator[str]:
     """Yield the conninfo of a fresh, migrated, empty directory."""
     yield from _fresh_database(postgres, template)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Yield a primary and its standby with a migrated, empty directory in the database `postgres`, for one test."""
+    with private_pair() as made:
+        with psycopg.connect(made.dsn(made.primary), autocommit=True) as connection:
+            migrate(connection)
+        made.replay()
+        yield made
 
 
 def _fresh_database(postgres: str, template: str) -> Iterator[str]:

@@ -44,6 +44,7 @@ _TEXTS: Final = (*TARGETS, PROFILES, ALIAS)
 _COUNTER: Final = "published_counter"
 _STAGING_PREFIX: Final = ".new-"
 _LOCK_SECONDS: Final = 30.0
+_READ_SECONDS: Final = 600.0
 _LOCK_PAUSE: Final = 0.1
 
 
@@ -104,11 +105,11 @@ def publish(
     """
     started = time.monotonic()
     folder = settings.maps_directory
-    maps = mapfiles.PostfixMaps(settings.postfix_config_directory, _map_type(settings))
+    maps = mapfiles.PostfixMaps(settings.postfix_config_directory, map_type(settings))
     with _locked(folder), _staging(folder) as staging:
         if unless_held and generations.held(folder):
             raise PublishHeldError("An admin went back to earlier maps: digipoort maps publish ends that.")
-        with session.reading(settings.directory_dsn) as connection:
+        with session.reading(settings.directory_dsn) as connection, session.bounded(connection, _READ_SECONDS):
             state = _state(connection)
             if not allow_older:
                 _refuse_older(folder, state.counter)
@@ -131,7 +132,7 @@ def roll_back(settings: AdminSettings, number: int | None) -> Published:
     """
     started = time.monotonic()
     folder = settings.maps_directory
-    maps = mapfiles.PostfixMaps(settings.postfix_config_directory, _map_type(settings))
+    maps = mapfiles.PostfixMaps(settings.postfix_config_directory, map_type(settings))
     with _locked(folder), _staging(folder) as staging:
         kept = generations.kept(folder)
         chosen = [one for one in kept if one.number == number] if number is not None else kept[1:2]
@@ -174,20 +175,21 @@ def published_counter(folder: Path) -> int | None:
     return None if state is None else state.counter
 
 
+def map_type(settings: AdminSettings) -> str:
+    """Return the type of the tables, Postfix's own unless set. Raises PublishError and mapfiles.PostfixCommandError."""
+    config = str(settings.postfix_config_directory)
+    name = settings.map_type or mapfiles.run_postfix("postconf", "-c", config, "-h", "default_database_type")
+    if name not in mapfiles.SUFFIXES:
+        raise PublishError(f"Maps of the type {name} cannot be published; MAP_TYPE: {', '.join(mapfiles.SUFFIXES)}.")
+    return name
+
+
 def _published_state(folder: Path) -> _State | None:
     try:
         counter, *last = (folder / _COUNTER).read_text(encoding="ascii").split()
         return _State(int(counter), int(last[0]) if last else -1)
     except (FileNotFoundError, ValueError):
         return None
-
-
-def _map_type(settings: AdminSettings) -> str:
-    config = str(settings.postfix_config_directory)
-    name = settings.map_type or mapfiles.run_postfix("postconf", "-c", config, "-h", "default_database_type")
-    if name not in mapfiles.SUFFIXES:
-        raise PublishError(f"Maps of the type {name} cannot be published; MAP_TYPE: {', '.join(mapfiles.SUFFIXES)}.")
-    return name
 
 
 @contextlib.contextmanager

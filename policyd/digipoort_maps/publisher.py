@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from digipoort.settings import MapsSettings
 
 RETRY_SECONDS: Final = 5.0
-_POLL_TIMEOUT: Final = "SET statement_timeout = '5s'"
+LOOK_SECONDS: Final = 5.0
 
 
 class Publisher:
@@ -45,7 +45,6 @@ class Publisher:
         while not self._stop.is_set():
             try:
                 with session.connected(self._settings.directory_dsn) as connection:
-                    connection.execute(_POLL_TIMEOUT)
                     self._watch(connection)
             except session.DirectoryFaultError as error:
                 self._outages.unavailable(str(error))
@@ -54,7 +53,8 @@ class Publisher:
     def _watch(self, connection: Connection[TupleRow]) -> None:
         """Look at the counter until told to stop. Raises psycopg.Error, which the connection's context explains."""
         while not self._stop.is_set():
-            row = connection.execute(queries.CHANGE_COUNTER).fetchone()
+            with session.bounded(connection, LOOK_SECONDS):
+                row = connection.execute(queries.CHANGE_COUNTER).fetchone()
             self._outages.answered()
             counter = int(row[0]) if row else None
             if counter != self._done or time.monotonic() >= self._due:

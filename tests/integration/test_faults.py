@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import smtplib
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from tests.sandbox.clients import Account, compose, read_report, reference_of
 from tests.sandbox.parties import TRADERS
 
 if TYPE_CHECKING:
-    import smtplib
+    from collections.abc import Callable, Sequence
 
     from tests.integration.gateway import Gateway
 
@@ -35,7 +36,15 @@ def _quiet(gateway: Gateway) -> None:
     gateway.settle("TRADER")
 
 
-def _submit(gateway: Gateway, marks: list[str], accepted: list[str], taken: threading.Lock) -> None:
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What the parties were told: the marks of the messages that got 250, and the other reply codes."""
+
+    accepted: list[str]
+    codes: list[int]
+
+
+def _submit(gateway: Gateway, marks: list[str], told: Submitted) -> None:
     """Submit until each mark's message got 250, retrying what is refused for now, as a party's software does."""
     trader, agency = gateway.account("TRADER"), gateway.env["AGS_ADDRESS"]
     session: smtplib.SMTP | None = None
@@ -46,17 +55,24 @@ def _submit(gateway: Gateway, marks: list[str], accepted: list[str], taken: thre
             try:
                 session = session or gateway.smtp(login=trader)
                 session.sendmail(trader.address, [agency], raw)
-            except OSError:  # every fault of smtplib and of the connection
+            except OSError as fault:  # every fault of smtplib and of the connection
+                told.codes.extend(_codes(fault))
                 if session:
                     session.close()
                 session = None
                 time.sleep(0.2)
                 continue
-            with taken:
-                accepted.append(mark)
+            told.accepted.append(mark)
             break
     if session:
         session.close()
+
+
+def _codes(fault: OSError) -> list[int]:
+    """Return the reply codes of what smtplib raised; a connection that broke has none."""
+    if isinstance(fault, smtplib.SMTPRecipientsRefused):
+        return [code for code, _ in fault.recipients.values()]
+    return [fault.smtp_code] if isinstance(fault, smtplib.SMTPResponseException) else []
 
 
 def _reached(accepted: list[str], count: int) -> bool:
@@ -83,28 +99,37 @@ class Outcome:
         )
 
 
-def _killing(gateway: Gateway, marks: list[str], victims: tuple[str, ...]) -> None:
-    """Submit all marks while every victim is killed once and started again; wait until the queue is empty."""
-    accepted: list[str] = []
-    taken = threading.Lock()
+def disturb(gateway: Gateway, marks: list[str], disturbances: Sequence[Callable[[], None]]) -> Submitted:
+    """Submit all marks with each disturbance once, evenly spread; wait until the queue is empty."""
+    told = Submitted([], [])
     threads = [
-        threading.Thread(target=_submit, args=(gateway, marks[start::SUBMITTERS], accepted, taken))
-        for start in range(SUBMITTERS)
+        threading.Thread(target=_submit, args=(gateway, marks[start::SUBMITTERS], told)) for start in range(SUBMITTERS)
     ]
     for thread in threads:
         thread.start()
-    for number, victim in enumerate(victims, start=1):
-        threshold = number * len(marks) // (len(victims) + 2)
-        gateway.wait_for(functools.partial(_reached, accepted, threshold), f"traffic before {victim}", 300)
-        gateway.control("stop", "--kill", victim)
-        gateway.control("start", victim)
+    for number, disturbance in enumerate(disturbances, start=1):
+        threshold = number * len(marks) // (len(disturbances) + 2)
+        gateway.wait_for(functools.partial(_reached, told.accepted, threshold), f"traffic before {disturbance}", 300)
+        disturbance()
     for thread in threads:
         thread.join()
     gateway.wait_for(gateway.queue_is_empty, "an empty queue", SETTLE_SECONDS)
-    assert sorted(accepted) == marks
+    assert sorted(told.accepted) == marks
+    return told
 
 
-def _outcome(gateway: Gateway, run: str) -> Outcome:
+def _killing(gateway: Gateway, marks: list[str], victims: tuple[str, ...]) -> None:
+    """Submit all marks while every victim is killed once and started again; wait until the queue is empty."""
+    disturb(gateway, marks, [functools.partial(_kill, gateway, victim) for victim in victims])
+
+
+def _kill(gateway: Gateway, victim: str) -> None:
+    gateway.control("stop", "--kill", victim)
+    gateway.control("start", victim)
+
+
+def outcome_of(gateway: Gateway, run: str) -> Outcome:
+    """Collect what came of the messages whose marks begin with `run`."""
     receipts: Counter[str] = Counter()
     deliveries: Counter[str] = Counter()
     receipts_by_reference: Counter[str] = Counter()
@@ -128,7 +153,7 @@ def test_every_daemon_of_ours_killed_in_the_middle_of_traffic(gateway: Gateway) 
     run = f"K{time.time_ns()}"
     marks = [f"{run}-{number:03}" for number in range(MESSAGES)]
     _killing(gateway, marks, OURS)
-    outcome = _outcome(gateway, run)
+    outcome = outcome_of(gateway, run)
     assert outcome.receipts == Counter(marks)
     assert outcome.deliveries == Counter(marks)
 
@@ -140,7 +165,7 @@ def test_postfix_dovecot_and_all_others_killed_in_the_middle_of_traffic(gateway:
     marks = [f"{run}-{number:05}" for number in range(ALL_MESSAGES)]
     begun = time.monotonic()
     _killing(gateway, marks, (*OURS, "dovecot", "postfix", "agency"))
-    outcome = _outcome(gateway, run)
+    outcome = outcome_of(gateway, run)
     print(f"\n{len(marks)} messages, {time.monotonic() - begun:.0f} s; {outcome.duplicates()}")  # noqa: T201 - the figures
     assert outcome.receipts.keys() == set(marks)
     assert outcome.deliveries.keys() == set(marks)

@@ -52,7 +52,8 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def _running(dsn: str, folder: Path, **more: str) -> Iterator[Daemon]:
+def running_maps(dsn: str, folder: Path, **more: str) -> Iterator[Daemon]:
+    """Run the program with maps and a log in `folder`."""
     values = {**SETTINGS, **maps_settings(folder), "DIRECTORY_DSN": dsn, "MAPS_POLL_SECONDS": "0.1", **more}
     log = folder / "log"
     with log.open("wb") as errors:
@@ -75,7 +76,7 @@ def _running(dsn: str, folder: Path, **more: str) -> Iterator[Daemon]:
 def daemon(directory_dsn: str, tmp_path: Path) -> Iterator[Daemon]:
     """Yield the program with a directory that it has published."""
     fill(directory_dsn)
-    with _running(directory_dsn, tmp_path) as running:
+    with running_maps(directory_dsn, tmp_path) as running:
         running.until(lambda: running.finds("ags@gov.test"), "the first publication")
         yield running
 
@@ -127,7 +128,7 @@ def test_what_an_admin_went_back_to_stays(daemon: Daemon) -> None:
 
 def test_an_outage_leaves_the_last_good_maps(directory_dsn: str, tmp_path: Path) -> None:
     fill(directory_dsn)
-    with _running(directory_dsn, tmp_path) as daemon:
+    with running_maps(directory_dsn, tmp_path) as daemon:
         daemon.until(lambda: daemon.finds("ags@gov.test"), "the first publication")
         with psycopg.connect(directory_dsn, autocommit=True) as connection:
             # Every other session of this database goes, as when the server is restarted.

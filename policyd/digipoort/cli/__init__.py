@@ -16,6 +16,7 @@ from digipoort.cli import (
     credentials,
     declare,
     directory,
+    doctor,
     history,
     lint,
     maps,
@@ -46,6 +47,7 @@ for _command in (
     check.check,
     lint.lint,
     maps.maps,
+    doctor.doctor,
     settings.settings,
 ):
     main.add_command(_command)

@@ -474,6 +474,28 @@ WHERE (row ->> 'id')::bigint = wanted.id
 ORDER BY wanted.object, wanted.id, change_log.id DESC
 """
 
+# --- the condition of a server ---------------------------------------------------------------------------------------
+
+SERVER: Final[LiteralString] = """
+SELECT session_user::text, current_setting('server_version'), pg_is_in_recovery(),
+    current_setting('transaction_read_only') = 'on', clock_timestamp()
+"""
+RECEIVED: Final[LiteralString] = "SELECT pg_last_wal_receive_lsn()::text"
+# On a standby only; what it received before is given, because on a busy one something always comes in.
+REPLAY: Final[LiteralString] = """
+SELECT coalesce(pg_last_wal_replay_lsn() >= %(received)s::pg_lsn, true), pg_is_wal_replay_paused(),
+    extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+"""
+DAY_IN_TIMEZONE: Final[LiteralString] = "SELECT (now() AT TIME ZONE %(timezone)s)::date"
+# Privileges on single columns count, and those by membership of a role.
+WRITABLE_TABLES: Final[LiteralString] = """
+SELECT relname FROM pg_class
+WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema()::text)
+AND (has_any_column_privilege(oid, 'INSERT, UPDATE') OR has_table_privilege(oid, 'DELETE, TRUNCATE'))
+ORDER BY relname
+"""
+READS_SECRETS: Final[LiteralString] = "SELECT has_column_privilege('credential', 'password_hash', 'SELECT')"
+
 # --- migrations ------------------------------------------------------------------------------------------------------
 
 MIGRATION_TABLE: Final[LiteralString] = """

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
+import threading
 from typing import TYPE_CHECKING, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from digipoort.directory import faults, queries
 from digipoort.directory.servers import connection_attempts
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-_CONNECT_SECONDS: Final = 5  # per server of the DSN
+_CONNECT_SECONDS: Final = 5  # per server of the DSN, unless that has a connect_timeout
 _STATEMENT_SECONDS: Final = 600
 
 
@@ -43,11 +47,33 @@ def _connect(dsn: str) -> Connection[TupleRow]:
     """Return a connection of the first server of the DSN that gives one. Raises psycopg.OperationalError."""
     fault = psycopg.OperationalError("The DSN names no server.")
     for conninfo in connection_attempts(dsn, _STATEMENT_SECONDS):
+        seconds = conninfo_to_dict(conninfo).get("connect_timeout") or _CONNECT_SECONDS
         try:
-            return psycopg.connect(conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+            return psycopg.connect(conninfo, autocommit=True, connect_timeout=seconds)
         except psycopg.OperationalError as error:
             fault = error
     raise fault
+
+
+@contextlib.contextmanager
+def bounded(connection: Connection[TupleRow], seconds: float) -> Iterator[None]:
+    """Break a connection when the block takes longer than `seconds`; what waits for the server fails then.
+
+    For programs that nobody watches: a server that hangs keeps no statement_timeout, and psycopg waits without a limit.
+    """
+    timer = threading.Timer(seconds, _break, (connection,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _break(connection: Connection[TupleRow]) -> None:
+    # Not closed, which is its own thread's to do: the number of a closed file may be another's at once.
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as stream:
+        stream.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,51 @@
+"""What is published on this host, for `digipoort doctor`: looks, and judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from digipoort import generations, mapfiles, maps
+from digipoort.mapcontents import ALIAS, PROFILES, PublishError
+
+if TYPE_CHECKING:
+    from digipoort.settings import AdminSettings
+
+
+@dataclass(frozen=True, slots=True)
+class MapState:
+    """The published maps: of which change and generation they are (None: not known), and what is wrong with them.
+
+    `lacking` are the names of tables and files that are not there, or not whole; `type_fault` tells why the type of the
+    tables cannot be used, empty when it can.
+    """
+
+    counter: int | None
+    generation: int | None
+    held: bool
+    map_type: str
+    type_fault: str
+    lacking: tuple[str, ...]
+
+
+def look(settings: AdminSettings) -> MapState:
+    """Return the state of the maps in settings.maps_directory. Raises OSError when that may not be looked at."""
+    folder = settings.maps_directory
+    map_type, fault, lacking = "", "", []
+    try:
+        map_type = maps.map_type(settings)
+    except (PublishError, mapfiles.PostfixCommandError) as error:
+        fault = str(error)
+    else:
+        tables = mapfiles.PostfixMaps(settings.postfix_config_directory, map_type)
+        lacking = [name for name in (*maps.TARGETS, ALIAS) if not tables.is_whole(folder / name)]
+        lacking += [] if (folder / PROFILES).exists() else [PROFILES]
+    kept = generations.kept(folder)
+    return MapState(
+        counter=maps.published_counter(folder),
+        generation=kept[0].number if kept else None,
+        held=generations.held(folder),
+        map_type=map_type,
+        type_fault=fault,
+        lacking=tuple(lacking),
+    )
