@@ -118,13 +118,14 @@ def conninfo(*directories: Path, database: str = "postgres", user: str = SUPERUS
 
 
 @contextlib.contextmanager
-def private_cluster() -> Iterator[str]:
-    """Yield the superuser's conninfo of a running cluster that is removed afterwards."""
+def private_cluster(**settings: str) -> Iterator[str]:
+    """Yield the superuser's conninfo of a running cluster, with settings of its own, that is removed afterwards."""
     # Not the default temporary folder: a private or long one would be out of reach for PostgreSQL's uid or socket.
     directory = Path(tempfile.mkdtemp(prefix="digipoort-postgres-", dir="/var/tmp"))
     password = secrets.token_urlsafe(16)
     try:
         create_cluster(directory, password)
+        _configure(directory, settings)
         start_cluster(directory)
         yield conninfo(directory, password=password)
     finally:

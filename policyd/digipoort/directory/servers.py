@@ -9,36 +9,19 @@ here, with a time limit of its own. That leaves load_balance_hosts without effec
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import psycopg
-from psycopg import waiting
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from psycopg.abc import PQGen
-
-    _T = TypeVar("_T")
 
 Row: TypeAlias = tuple[Any, ...]
 Connection: TypeAlias = psycopg.AsyncConnection[Row]
 
 _KEEPALIVE: Final = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 _PER_SERVER: Final = ("host", "hostaddr", "port")
-
-
-class PlainConnection(psycopg.AsyncConnection[Row]):
-    """A connection that a request can leave at any moment; whoever was cancelled must close it."""
-
-    async def wait(self, gen: PQGen[_T], *_: float | None, **__: float | None) -> _T:
-        """Wait for the server, and for nothing once cancelled.
-
-        psycopg 3.2 (Debian 13) then asks the server to cancel the statement, and waits for its answer without a limit:
-        the deadline of a request to a server that hangs would never come.
-        """
-        return await waiting.wait_async(gen, self.pgconn.socket)
 
 
 async def connect_first(attempts: Sequence[str], seconds: float) -> Connection:
@@ -50,7 +33,7 @@ async def connect_first(attempts: Sequence[str], seconds: float) -> Connection:
     for conninfo in attempts:
         try:
             async with asyncio.timeout(seconds):
-                return await PlainConnection.connect(conninfo, autocommit=True)
+                return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
         except psycopg.OperationalError as error:
             fault = error
         except TimeoutError:
