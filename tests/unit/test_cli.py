@@ -119,6 +119,7 @@ def test_everything_can_be_added_and_is_listed(dsn: str, tmp_path: Path) -> None
         "services": "pop3 submission",
         "mailbox": mailbox,
         "active": True,
+        "certificate_fingerprint": None,
     }
     assert passwords.verify_password(stored_hash(dsn, "maas"), b"geheim")
 
@@ -176,7 +177,7 @@ def test_a_password_that_no_client_could_use_is_refused(dsn: str, tmp_path: Path
             "address add a@party.test MAAS --mailbox b0b0",
             "The mailbox or physical address belongs to another party than the address.",
         ),
-        ("address add a@party.test AAL --mailbox c0c0", "There is no mailbox c0c0."),
+        ("address add a@party.test AAL --mailbox c0c0", "There is no mailbox c0c0: digipoort mailbox add."),
         (
             "address add a@gov.test NVWA --new-mailbox --flow AGS",
             "The flow belongs to another party: an address has a flow of its own party.",
@@ -199,7 +200,7 @@ def test_a_password_that_no_client_could_use_is_refused(dsn: str, tmp_path: Path
         ("credential disable x", "There is no login x."),
         ("flow limit X 5", "There is no flow X."),
         (
-            "connection end bloemen@party.test AGS --on 2019-01-01",
+            "connection end bloemen@party.test AGS --on 2019-01-01 --yes",
             "bloemen@party.test has no connection to AGS that goes on after 2019-01-01.",
         ),
     ],
@@ -237,7 +238,9 @@ def test_an_argument_that_is_not_text_is_wrong_usage(dsn: str) -> None:
     assert (result.exit_code, result.stderr) == (2, "digipoort: An argument is not UTF-8 text.\n")
 
 
-@pytest.mark.parametrize("command", ["party list", "migrate", "seed", "party disable AAL", "check a b@c.test d@e.test"])
+@pytest.mark.parametrize(
+    "command", ["party list", "party show AAL", "migrate", "seed", "party disable AAL", "check a b@c.test d@e.test"]
+)
 def test_a_directory_that_is_down_ends_with_75(command: str) -> None:
     result = digipoort("host=/nonexistent", *command.split())
     assert result.exit_code == os.EX_TEMPFAIL
@@ -271,7 +274,7 @@ def test_faulty_settings_are_told_for_each_program() -> None:
 
 
 def test_every_change_is_ascribed_to_who_made_it(dsn: str) -> None:
-    digipoort(dsn, "party", "disable", "AAL")
+    digipoort(dsn, "party", "disable", "AAL", "--yes")
     with psycopg.connect(dsn) as connection:
         row = connection.execute("SELECT actor, object FROM change_log ORDER BY id DESC LIMIT 1").fetchone()
     assert row == ("beheerder", "party")
@@ -347,12 +350,12 @@ def test_an_audit_of_many(dsn: str, tmp_path: Path) -> None:
 
 def test_a_withdrawal_counts_at_once(dsn: str) -> None:
     message = ["aal", "bloemen@party.test", "ags@gov.test"]
-    assert digipoort(dsn, "connection", "end", *message[1:2], "AGS", "--on", "2020-06-30").exit_code == 0
+    assert digipoort(dsn, "connection", "end", *message[1:2], "AGS", "--on", "2020-06-30", "--yes").exit_code == 0
     assert verdicts(dsn, *message) == ["allowed", "DGP-2004"]
     assert digipoort(dsn, "credential", "disable", "aal").exit_code == 0
     assert verdicts(dsn, *message) == ["DGP-1002", "DGP-2004"]
     assert digipoort(dsn, "credential", "enable", "aal").exit_code == 0
-    assert digipoort(dsn, "party", "disable", "AAL").exit_code == 0
+    assert digipoort(dsn, "party", "disable", "AAL", "--yes").exit_code == 0
     assert verdicts(dsn, *message) == ["DGP-1002", "DGP-2006"]
     assert digipoort(dsn, "party", "enable", "AAL").exit_code == 0
     assert digipoort(dsn, "connection", "add", *message[1:2], "AGS").exit_code == 0

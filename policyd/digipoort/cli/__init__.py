@@ -12,12 +12,14 @@ import click
 from digipoort.cli import (
     addresses,
     check,
+    completion,
     connections,
     credentials,
     declare,
     directory,
     history,
     lint,
+    mailboxes,
     maps,
     parties,
     settings,
@@ -27,7 +29,10 @@ from digipoort.cli.failures import Program
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def main() -> None:
-    """Administer the message gateway: who may exchange which messages with whom, and what this host knows of it."""
+    """Administer the message gateway: who may exchange which messages with whom, and what this host knows of it.
+
+    `digipoort completion SHELL` prints a script by which the shell completes commands, codes and addresses.
+    """
 
 
 for _command in (
@@ -40,6 +45,7 @@ for _command in (
     parties.party,
     parties.flow,
     addresses.destination,
+    mailboxes.mailbox,
     addresses.address,
     connections.connection,
     credentials.credential,
@@ -47,5 +53,6 @@ for _command in (
     lint.lint,
     maps.maps,
     settings.settings,
+    completion.completion,
 ):
     main.add_command(_command)

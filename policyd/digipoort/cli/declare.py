@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from digipoort.cli import frame, output
+from digipoort.cli import asking, frame, output
 from digipoort.cli.failures import Failure
 from digipoort.directory import description, plan, queries, session, snapshot
 from digipoort.directory.objects import key_of
@@ -64,8 +64,8 @@ def apply(files: tuple[Path, ...], *, prune: bool, check: bool, yes: bool) -> No
     _show(changes)
     if check:
         raise click.exceptions.Exit(EXIT_CHANGES if changes else 0)
-    if any(isinstance(change, plan.Removed) for change in changes) and not yes:
-        click.confirm("Remove what is marked with -?", abort=True, err=True)
+    if any(isinstance(change, plan.Removed) for change in changes):
+        asking.confirm("Remove what is marked with -?", yes=yes)
     if changes:
         _execute(changes, wanted, prune=prune)
 
@@ -118,7 +118,7 @@ def _told(change: Change) -> tuple[str, list[str]]:
     if isinstance(change, plan.Added):
         return "+", list(_values(change.item))
     if isinstance(change, plan.Changed):
-        return "~", [f"{name}: {output.plain(old)} -> {output.plain(new)}" for name, old, new in change.differences()]
+        return "~", [output.difference(*one) for one in change.differences()]
     return "-", []
 
 

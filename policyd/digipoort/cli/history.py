@@ -46,6 +46,5 @@ def _told(entry: Entry) -> str:
     if entry.after is None:
         return "removed " + " ".join(f"{column}={output.plain(old)}" for column, (old, _) in differences.items())
     # The log never has a hash: a credential's row that was written without a difference has another one.
-    return ", ".join(
-        f"{column}: {output.plain(old)} -> {output.plain(new)}" for column, (old, new) in differences.items()
-    ) or ("password" if entry.kind == "credential" else "written again")
+    told = (output.difference(column, old, new) for column, (old, new) in differences.items())
+    return ", ".join(told) or ("password" if entry.kind == "credential" else "written again")

@@ -7,9 +7,10 @@ import click
 from digipoort import generations, log
 from digipoort import maps as publication
 from digipoort.cli import frame, output
+from digipoort.cli.commands import Commands
 
 
-@click.group()
+@click.group(cls=Commands)
 def maps() -> None:
     """Manage what this host's Postfix and milter read instead of the directory."""
 

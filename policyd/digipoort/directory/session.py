@@ -30,21 +30,26 @@ class DirectoryFaultError(Exception):
 
 
 @contextlib.contextmanager
-def connected(dsn: str) -> Iterator[Connection[TupleRow]]:
-    """Yield an autocommit connection; raises DirectoryFaultError for every fault of the directory inside the block."""
+def connected(
+    dsn: str, connect_seconds: int = _CONNECT_SECONDS, statement_seconds: int = _STATEMENT_SECONDS
+) -> Iterator[Connection[TupleRow]]:
+    """Yield an autocommit connection; raises DirectoryFaultError for every fault of the directory inside the block.
+
+    Each server of the DSN has `connect_seconds`, each statement `statement_seconds`.
+    """
     try:
-        with _connect(dsn) as connection:
+        with _connect(dsn, connect_seconds, statement_seconds) as connection:
             yield connection
     except psycopg.Error as error:
         raise DirectoryFaultError(faults.sentence(error), temporary=faults.is_temporary(error)) from error
 
 
-def _connect(dsn: str) -> Connection[TupleRow]:
+def _connect(dsn: str, connect_seconds: int, statement_seconds: int) -> Connection[TupleRow]:
     """Return a connection of the first server of the DSN that gives one. Raises psycopg.OperationalError."""
     fault = psycopg.OperationalError("The DSN names no server.")
-    for conninfo in connection_attempts(dsn, _STATEMENT_SECONDS):
+    for conninfo in connection_attempts(dsn, statement_seconds):
         try:
-            return psycopg.connect(conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+            return psycopg.connect(conninfo, autocommit=True, connect_timeout=connect_seconds)
         except psycopg.OperationalError as error:
             fault = error
     raise fault
