@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from digipoort import passwords
+from digipoort import passwords, reasons
 from digipoort.cli import frame
+from digipoort.reasons import Finding
 from tests.unit.directory_samples import digipoort, fill
 
 if TYPE_CHECKING:
@@ -300,13 +301,48 @@ def test_check_gives_both_verdicts_and_their_grounds(dsn: str) -> None:
         "  size_limit          10485760",
         "  connection_periods  1",
         "  connection_valid    yes",
+        "involved:",
+        "  login       aal party=AAL services=pop3 submission mailbox=b0b0 active=True",
+        "  sender      bloemen@party.test party=AAL target=mailbox:b0b0",
+        "  recipient   ags@gov.test party=DOUANE flow=AGS target=intake@agency.test",
+        "  party       AAL name=Bloemen B.V. kind=private active=True",
+        "  party       DOUANE name=Douane kind=government active=True",
+        "  connection  bloemen@party.test flow=AGS valid_from=2020-01-01",
     ]
+
+
+def test_check_tells_the_rule_in_the_submitters_words(dsn: str) -> None:
+    result = digipoort(dsn, "check", "aal", "bloemen@party.test", "ags@gov.test", "--at", "2019-12-31")
+    finding = Finding(reasons.CONNECTION_NOT_VALID, {"flow": "AGS"})
+    lines = result.stdout.splitlines()
+    start = lines.index(f"acceptance: {finding.reply()}") + 1
+    assert [line.split(maxsplit=1) for line in lines[start : start + 4]] == [
+        ["rule", "DGP-2004"],
+        ["english", finding.english()],
+        ["dutch", finding.dutch()],
+        ["remedy", finding.reason.remedy],
+    ]
+
+
+def test_check_as_json(dsn: str) -> None:
+    result = digipoort(dsn, "check", "AAL", "bloemen@party.test", "absent@gov.test", "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["submission"]["allowed"], told["submission"]["reply"]) == (True, None)
+    assert (told["acceptance"]["rule"], told["acceptance"]["decided_by"]["recipient_kind"]) == ("DGP-2001", None)
+    assert [(item["is"], item["party"]) for item in told["involved"][:2]] == [("login", "AAL"), ("sender", "AAL")]
+    assert digipoort(dsn, "check", "--json", "--csv", "-").exit_code == 2
+
+
+def test_check_of_what_nobody_knows(dsn: str) -> None:
+    result = digipoort(dsn, "check", "w\u00e9g", "x@else.test", "y@else.test")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "  -  nothing that the directory knows")
 
 
 def verdicts(dsn: str, *arguments: str) -> list[str]:
     """Return the codes of the verdicts of `check`."""
     result = digipoort(dsn, "check", *arguments)
-    heads = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
+    heads = [line for line in result.stdout.splitlines() if line.startswith(("submission: ", "acceptance: "))]
     codes = [next((word for word in head.split() if word.startswith("DGP-")), "allowed") for head in heads]
     assert result.exit_code == (0 if codes == ["allowed", "allowed"] else 1)
     return codes

@@ -1,4 +1,4 @@
-"""Every kind of object in the admin's program: add, change, remove, list, show; what is asked first, and what is told."""
+"""Every kind of object in the admin's program: add, change, remove, list and show; what is asked, and what is told."""
 
 from __future__ import annotations
 

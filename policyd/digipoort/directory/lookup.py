@@ -93,7 +93,7 @@ def listed(
 ) -> Iterator[Listing]:
     """Yield the objects of a kind in the order of their keys, at most `limit`; memory stays flat.
 
-    `wanted` has values for some of `filters(kind)`. Runs in the caller's transaction.
+    `wanted` has values for some of `filters(kind)`, or the key. Runs in the caller's transaction.
     """
     with connection.cursor(name="listing") as cursor:
         cursor.itersize = _ROWS_AT_A_TIME
@@ -107,6 +107,14 @@ def shown(connection: Connection[TupleRow], kind: type[DirectoryObject], key: Ma
     columns = tuple(column.name for column in cursor.description or ())
     row = snapshot.only(connection, kind, key, cursor.fetchall())
     return Shown(dict(zip(columns, row, strict=True)), references(connection, kind, key))
+
+
+def rows(
+    connection: Connection[TupleRow], kind: type[DirectoryObject], wanted: Mapping[str, object], limit: int
+) -> list[dict[str, Any]]:
+    """Return the first `limit` objects of a kind that have the wanted key or filters, as a list has them."""
+    with listed(connection, kind, wanted, limit) as found:
+        return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
 
 def references(
