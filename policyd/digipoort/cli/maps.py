@@ -21,7 +21,11 @@ def maps() -> None:
 )
 @click.option("--force", is_flag=True, help="Publish although very many addresses vanish.")
 def publish(*, allow_older: bool, force: bool) -> None:
-    """Publish the directory on this host; unchanged files are not touched. Ends what `rollback` began."""
+    r"""Publish the directory on this host; unchanged files are not touched. Ends what `rollback` began.
+
+    \b
+    Example:  digipoort maps publish
+    """
     settings = frame.admin_settings()
     logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
     try:
@@ -45,7 +49,12 @@ def publish(*, allow_older: bool, force: bool) -> None:
     "--generation", type=int, metavar="NUMBER", help="Of `maps generations`; otherwise the one before the last."
 )
 def rollback(*, generation: int | None) -> None:
-    """Go back to maps that were published before. Nothing is published by itself until `digipoort maps publish`."""
+    r"""Go back to maps that were published before. Nothing is published by itself until `digipoort maps publish`.
+
+    \b
+    Examples: digipoort maps rollback
+              digipoort maps rollback --generation 3
+    """
     settings = frame.admin_settings()
     logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
     published = publication.roll_back(settings, generation)
@@ -56,7 +65,11 @@ def rollback(*, generation: int | None) -> None:
 
 @maps.command()
 def diff() -> None:
-    """Show what a publication would change, physical addresses included. Nothing is changed."""
+    r"""Show what a publication would change, physical addresses included. Nothing is changed.
+
+    \b
+    Example:  digipoort maps diff
+    """
     lines = 0
     for name, mark, line in publication.differences(frame.admin_settings()):
         click.echo(output.printable(f"{mark} {name}: {line.decode('utf-8', 'replace').rstrip()}"))
@@ -68,7 +81,11 @@ def diff() -> None:
 @maps.command(name="generations")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def list_generations(*, as_json: bool) -> None:
-    """List the published states that are kept, the last first."""
+    r"""List the published states that are kept, the last first.
+
+    \b
+    Example:  digipoort maps generations
+    """
     rows = [
         (one.number, one.counter, one.published_at) for one in generations.kept(frame.admin_settings().maps_directory)
     ]
