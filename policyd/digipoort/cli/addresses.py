@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
-import sys
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import click
 
 from digipoort import mapcontents
-from digipoort.cli import completion, frame, objects
+from digipoort.cli import completion, frame, objects, progress
 from digipoort.cli.failures import Failure
 from digipoort.cli.frame import require_logical
 from digipoort.directory import bulk, store
 from digipoort.directory.objects import Address, Destination, Mailbox, Remote, new_mailbox_id, parse_remote
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _TLS_LEVEL: Final = click.Choice(["encrypt", "dane-only", "fingerprint", "verify", "secure"])
 
@@ -47,7 +41,7 @@ def add_destination(domain: str, nexthop: str, tls_level: str, tls_match: str | 
     r"""Add the physical DOMAIN, which mail reaches by NEXTHOP: host or [host] (no MX lookup), with :port if not 25.
 
     \b
-    Example:  digipoort destination add dienst.example [mx.dienst.example] --tls-match mx.dienst.example
+    Example:  digipoort destination add dienst.example "[mx.dienst.example]" --tls-match mx.dienst.example
     """
     clash = mapcontents.domain_clash(domain, frame.admin_settings())
     if clash is not None:
@@ -69,7 +63,7 @@ def change_destination(
     r"""Change how mail reaches the physical DOMAIN: only what an option tells.
 
     \b
-    Example:  digipoort destination change dienst.example --nexthop [mx2.dienst.example] --tls-match mx2.dienst.example
+    Example:  digipoort destination change dienst.example --nexthop "[mx2.dienst.example]:2525"
     """
     given = {"nexthop": nexthop, "tls_level": tls_level, "tls_match": tls_match, "transport": transport}
     objects.change(Destination, {"domain": domain}, given)
@@ -88,18 +82,17 @@ def import_addresses(file: BinaryIO) -> None:
     Example line:  bloemen@partij.example,AALSMEER,b1f0aa27c3d94e01,,
     """
     settings = frame.admin_settings()
-    with contextlib.ExitStack() as stack:
-        progress: Callable[[int], None] = _silent
-        if sys.stderr.isatty():
-            length = os.fstat(file.fileno()).st_size
-            bar = stack.enter_context(click.progressbar(length=length, label="reading", file=sys.stderr))
-            progress = functools.partial(bar.update, current_item=None)
-        number = bulk.load(stack.enter_context(frame.changing()), file, settings.logical_domains, progress)
+    with progress.reading(_octets(file)) as read, frame.changing() as change:
+        number = bulk.load(change, file, settings.logical_domains, read)
     click.echo(f"added {number} addresses")
 
 
-def _silent(_octets: int) -> None:
-    """Show no progress: nobody looks."""
+def _octets(file: BinaryIO) -> int | None:
+    """Return how large a file is, or None for what has no size of its own, such as a pipe."""
+    try:
+        return os.fstat(file.fileno()).st_size or None
+    except OSError:
+        return None
 
 
 def _remote(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Remote | None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from digipoort import generations, log
+from digipoort import generations
 from digipoort import maps as publication
 from digipoort.cli import frame, output
 from digipoort.cli.commands import Commands
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from digipoort.settings import AdminSettings
 
 
 @click.group(cls=Commands)
@@ -27,7 +34,7 @@ def publish(*, allow_older: bool, force: bool) -> None:
     Example:  digipoort maps publish
     """
     settings = frame.admin_settings()
-    logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
+    logger = _logger(settings)
     try:
         published = publication.publish(settings, allow_older=allow_older, force=force)
     except Exception as error:
@@ -56,7 +63,7 @@ def rollback(*, generation: int | None) -> None:
               digipoort maps rollback --generation 3
     """
     settings = frame.admin_settings()
-    logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
+    logger = _logger(settings)
     published = publication.roll_back(settings, generation)
     changed = ",".join(published.changed) or "-"
     logger.warning("maps_rolled_back", elapsed_ms=published.elapsed_ms, counter=published.counter, changed=changed)
@@ -90,3 +97,10 @@ def list_generations(*, as_json: bool) -> None:
         (one.number, one.counter, one.published_at) for one in generations.kept(frame.admin_settings().maps_directory)
     ]
     output.show(("generation", "change", "published"), rows, as_json=as_json)
+
+
+def _logger(settings: AdminSettings) -> FilteringBoundLogger:
+    # Not above: structlog imports all of rich, and these two commands alone write to the log.
+    from digipoort import log
+
+    return log.configure("digipoort", settings.syslog_socket, settings.log_level)
