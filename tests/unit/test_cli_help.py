@@ -27,7 +27,7 @@ VERBS: Final = {"add", "change", "list", "remove", "show"}
 
 def leaves(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
     """Yield the words of every command that is no group."""
-    if not isinstance(command, click.MultiCommand):
+    if not isinstance(command, click.Group):
         yield path
         return
     context = click.Context(command)

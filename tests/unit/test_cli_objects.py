@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from digipoort.cli import asking
 from digipoort.directory import lookup, names, session
 from digipoort.directory.objects import Address, Party
 from tests.unit.directory_samples import HASH, SETTINGS, digipoort, fill
@@ -114,16 +115,15 @@ def test_a_mailbox_is_added_given_away_and_removed(dsn: str) -> None:
     assert done(dsn, "mailbox", "add", "MAAS", "--id", "c0c0") == "added mailbox c0c0\n"
     assert done(dsn, "mailbox", "list", "--party", "MAAS") == "MAILBOX  PARTY\nc0c0     MAAS\n"
     assert done(dsn, "mailbox", "change", "c0c0", "--party", "AAL") == "changed mailbox c0c0: party: MAAS -> AAL\n"
-    assert refused(dsn, "mailbox", "change", "b0b0", "--party", "MAAS") != ""
+    in_use = "The mailbox b0b0 is still in use: address bloemen@party.test; login aal."
+    assert refused(dsn, "mailbox", "change", "b0b0", "--party", "MAAS") == in_use
     assert done(dsn, "mailbox", "show", "b0b0").splitlines() == [
         "mailbox          b0b0",
         "party            AAL",
         "used by address  bloemen@party.test",
         "used by login    aal",
     ]
-    assert refused(dsn, "mailbox", "remove", "b0b0", "--yes") == (
-        "The mailbox b0b0 is still in use: address bloemen@party.test; login aal."
-    )
+    assert refused(dsn, "mailbox", "remove", "b0b0", "--yes") == in_use
     assert done(dsn, "mailbox", "remove", "c0c0", "--yes") == "removed mailbox c0c0\n"
     assert [item["mailbox"] for item in json.loads(done(dsn, "mailbox", "list", "--json"))] == sorted(["b0b0", new])
 
@@ -159,6 +159,22 @@ def test_an_address_takes_its_connections_with_it(dsn: str) -> None:
     )
     done(dsn, "address", "remove", "bloemen@party.test", "--yes")
     assert json.loads(done(dsn, "connection", "list", "--json")) == []
+
+
+def test_what_was_not_asked_about_is_not_removed(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect_meanwhile(_question: str, **_options: bool) -> None:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(
+                "INSERT INTO connection (address_id, flow_id, valid_from) "
+                "SELECT address.id, flow.id, '2030-01-01' FROM address, flow "
+                "WHERE address.address = 'bloemen@party.test' AND flow.code = 'EMCS'"
+            )
+
+    monkeypatch.setattr(asking, "confirm", connect_meanwhile)
+    result = digipoort(dsn, "address", "remove", "bloemen@party.test")
+    assert (result.exit_code, result.stdout) == (os.EX_TEMPFAIL, "")
+    assert "was changed meanwhile" in result.stderr
+    assert len(json.loads(done(dsn, "connection", "list", "--json"))) == 2
 
 
 def test_which_of_several_connections(dsn: str) -> None:
@@ -292,9 +308,16 @@ def test_the_nearest_of_very_many_are_found_without_reading_them(dsn: str) -> No
     with session.reading(dsn) as connection:
         assert "a49999@party.test" in names.nearest(connection, Address, "a499999@party.test")
         assert names.nearest(connection, Address, "volstrekt-anders@party.test") == []
-        rows = connection.execute("SELECT pg_stat_get_xact_tuples_fetched('address'::regclass)").fetchone()
-    assert rows is not None
-    assert rows[0] < 2000
+        assert lookup.shown(connection, Address, {"address": "a7@party.test"}).values["party"] == "AAL"
+        read = connection.execute(
+            """
+            SELECT pg_stat_get_xact_numscans(oid), pg_stat_get_xact_tuples_fetched(oid)
+            FROM pg_class WHERE relname = 'address'
+            """
+        ).fetchone()
+    assert read is not None
+    scans, fetched = read
+    assert (scans, fetched < 2000) == (0, True)
 
 
 @pytest.mark.parametrize(

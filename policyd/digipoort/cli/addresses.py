@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 import click
 
 from digipoort import mapcontents
-from digipoort.cli import completion, frame, objects, progress
+from digipoort.cli import changes, completion, frame, objects, progress
 from digipoort.cli.failures import Failure
 from digipoort.cli.frame import require_logical
 from digipoort.directory import bulk, store
@@ -66,7 +66,7 @@ def change_destination(
     Example:  digipoort destination change dienst.example --nexthop "[mx2.dienst.example]:2525"
     """
     given = {"nexthop": nexthop, "tls_level": tls_level, "tls_match": tls_match, "transport": transport}
-    objects.change(Destination, {"domain": domain}, given)
+    changes.change(Destination, {"domain": domain}, given)
 
 
 @address.command("import")
@@ -162,4 +162,4 @@ def change_address(
     if mailbox is not None and remote is not None:
         raise click.UsageError("Give either --mailbox or --remote.")
     given = {"party": party, "flow": flow, "target": mailbox or remote}
-    objects.change(Address, {"address": address}, given)
+    changes.change(Address, {"address": address}, given)

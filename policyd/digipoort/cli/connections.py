@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from digipoort.cli import asking, completion, frame, objects
+from digipoort.cli import asking, changes, completion, frame, objects, parameters
 from digipoort.directory import store
 from digipoort.directory.objects import FlowConnection
 
@@ -19,9 +19,9 @@ _FLOW = click.argument("flow", shell_complete=completion.FLOWS)
 @connection.command("add")
 @_ADDRESS
 @_FLOW
-@click.option("--from", "valid_from", type=objects.DATE, help="The first day; today when not given.")
+@click.option("--from", "valid_from", type=parameters.DATE, help="The first day; today when not given.")
 @click.option(
-    "--until", "valid_until", type=objects.DATE, help="The last day, included; until further notice when not given."
+    "--until", "valid_until", type=parameters.DATE, help="The last day, included; until further notice when not given."
 )
 def add_connection(address: str, flow: str, valid_from: datetime | None, valid_until: datetime | None) -> None:
     r"""Connect the private ADDRESS to FLOW.
@@ -42,11 +42,11 @@ def add_connection(address: str, flow: str, valid_from: datetime | None, valid_u
 @click.option(
     "--from",
     "valid_from",
-    type=objects.DATE,
-    callback=objects.day,
+    type=parameters.DATE,
+    callback=parameters.day,
     help="The first day of the connection that is meant; needed when there is more than one.",
 )
-@click.option("--until", type=objects.DATE, callback=objects.day, help="Its last day from now on, included.")
+@click.option("--until", type=parameters.DATE, callback=parameters.day, help="Its last day from now on, included.")
 @click.option("--without-end", is_flag=True, help="Valid until further notice from now on.")
 @asking.YES
 def change_connection(  # noqa: PLR0913 - click hands in each option
@@ -63,13 +63,13 @@ def change_connection(  # noqa: PLR0913 - click hands in each option
     if until is not None:
         _ask_about_past(address, flow, until, yes=yes)
     key = {"address": address, "flow": flow, "valid_from": valid_from}
-    objects.change(FlowConnection, key, {"valid_until": "" if without_end else until})
+    changes.change(FlowConnection, key, {"valid_until": "" if without_end else until})
 
 
 @connection.command("end")
 @_ADDRESS
 @_FLOW
-@click.option("--on", "last", type=objects.DATE, help="The last day, included; today when not given.")
+@click.option("--on", "last", type=parameters.DATE, help="The last day, included; today when not given.")
 @asking.YES
 def end_connection(address: str, flow: str, last: datetime | None, *, yes: bool) -> None:
     r"""End the connection of ADDRESS to FLOW. A last day in the past is asked about.

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from digipoort import passwords
-from digipoort.cli import completion, frame, objects
+from digipoort.cli import changes, completion, frame, objects
 from digipoort.cli.failures import Failure
 from digipoort.directory import description, store
 from digipoort.directory.objects import Credential
@@ -77,7 +77,7 @@ def change_credential(
         "mailbox": mailbox,
         "certificate_fingerprint": certificate_fingerprint,
     }
-    objects.change(Credential, {"login": login}, given)
+    changes.change(Credential, {"login": login}, given)
 
 
 @credential.command("password")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from digipoort.cli import completion, frame, objects
-from digipoort.directory import store
+from digipoort.cli import changes, completion, frame, objects
+from digipoort.directory import session, store
 from digipoort.directory.objects import Mailbox, new_mailbox_id
 
 mailbox = objects.object_group(Mailbox, "Mailboxes, each of one party, read over POP3.")
@@ -42,4 +42,7 @@ def change_mailbox(mailbox: str, party: str) -> None:
     \b
     Example:  digipoort mailbox change b1f0aa27c3d94e01 --party MAASVLAKTE
     """
-    objects.change(Mailbox, {"mailbox": mailbox}, {"party": party})
+    key = {"mailbox": mailbox}
+    with session.reading(frame.admin_settings().directory_write_dsn) as connection:
+        changes.require_unused(connection, Mailbox, key)
+    changes.change(Mailbox, key, {"party": party})

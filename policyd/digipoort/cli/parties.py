@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from digipoort.cli import asking, completion, frame, objects, output
+from digipoort.cli import asking, changes, completion, frame, objects, output
 from digipoort.directory import lookup, session, store
 from digipoort.directory.objects import DEFAULT_SIZE_LIMIT, Flow, Party
 from digipoort.interface.profile import ProfilesInvalidError, parse_interface
@@ -45,7 +45,7 @@ def change_party(code: str, name: str | None, kind: str | None) -> None:
     \b
     Example:  digipoort party change AALSMEER --name "Bloemenimport Aalsmeer N.V."
     """
-    objects.change(Party, {"party": code}, {"name": name, "kind": kind})
+    changes.change(Party, {"party": code}, {"name": name, "kind": kind})
 
 
 @party.command("enable")
@@ -152,7 +152,7 @@ def change_flow(
     Example:  digipoort flow change METING --name "Meetgegevens" --size-limit 5000000
     """
     given = {"name": name, "owner": owner, "size_limit": size_limit, "resubmission": resubmission}
-    objects.change(Flow, {"flow": code}, given)
+    changes.change(Flow, {"flow": code}, given)
 
 
 @flow.command("limit")
