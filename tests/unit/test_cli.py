@@ -302,11 +302,11 @@ def test_check_gives_both_verdicts_and_their_grounds(dsn: str) -> None:
         "  connection_periods  1",
         "  connection_valid    yes",
         "involved:",
-        "  login       aal party=AAL services=pop3 submission mailbox=b0b0 active=True",
+        "  login       aal party=AAL services=pop3 submission mailbox=b0b0 active=yes",
         "  sender      bloemen@party.test party=AAL target=mailbox:b0b0",
         "  recipient   ags@gov.test party=DOUANE flow=AGS target=intake@agency.test",
-        "  party       AAL name=Bloemen B.V. kind=private active=True",
-        "  party       DOUANE name=Douane kind=government active=True",
+        "  party       AAL name=Bloemen B.V. kind=private active=yes",
+        "  party       DOUANE name=Douane kind=government active=yes",
         "  connection  bloemen@party.test flow=AGS valid_from=2020-01-01",
     ]
 

@@ -38,7 +38,7 @@ address = objects.object_group(Address, "Logical addresses, each with its target
     help="The service in master.cf: agency-NAME for limits of its own.",
 )
 def add_destination(domain: str, nexthop: str, tls_level: str, tls_match: str | None, transport: str) -> None:
-    r"""Add the physical DOMAIN, which mail reaches by NEXTHOP: host or [host] (no MX lookup), with :port if not 25.
+    """Add the physical DOMAIN, which mail reaches by NEXTHOP: host or [host] (no MX lookup), with :port if not 25.
 
     \b
     Example:  digipoort destination add dienst.example "[mx.dienst.example]" --tls-match mx.dienst.example
@@ -60,7 +60,7 @@ def add_destination(domain: str, nexthop: str, tls_level: str, tls_match: str | 
 def change_destination(
     domain: str, nexthop: str | None, tls_level: str | None, tls_match: str | None, transport: str | None
 ) -> None:
-    r"""Change how mail reaches the physical DOMAIN: only what an option tells.
+    """Change how mail reaches the physical DOMAIN: only what an option tells.
 
     \b
     Example:  digipoort destination change dienst.example --nexthop "[mx2.dienst.example]:2525"
@@ -72,7 +72,7 @@ def change_destination(
 @address.command("import")
 @click.argument("file", type=click.File("rb"))
 def import_addresses(file: BinaryIO) -> None:
-    r"""Add the addresses of FILE (CSV): all of them, or none, with the lines that are wrong.
+    """Add the addresses of FILE (CSV): all of them, or none, with the lines that are wrong.
 
     The first line is address,party,mailbox,remote,flow. A mailbox that is new is made; remote is user@domain of a
     destination; flow is for government addresses.
@@ -126,7 +126,7 @@ _REMOTE: Final = click.option(
 def add_address(  # noqa: PLR0913 - click hands in each option
     *, address: str, party: str, flow: str | None, mailbox: str | None, new_mailbox: bool, remote: Remote | None
 ) -> None:
-    r"""Add the logical ADDRESS to PARTY, with exactly one target.
+    """Add the logical ADDRESS to PARTY, with exactly one target.
 
     \b
     Examples: digipoort address add bloemen@partij.example AALSMEER --new-mailbox
@@ -153,7 +153,7 @@ def add_address(  # noqa: PLR0913 - click hands in each option
 def change_address(
     address: str, party: str | None, flow: str | None, mailbox: str | None, remote: Remote | None
 ) -> None:
-    r"""Change the logical ADDRESS: only what an option tells. The mailbox that it had stays, with what is in it.
+    """Change the logical ADDRESS: only what an option tells. The mailbox that it had stays, with what is in it.
 
     \b
     Examples: digipoort address change bloemen@partij.example --mailbox 93d2c07be8814f02

@@ -44,7 +44,11 @@ class _Question:
 @click.argument("recipient", required=False, shell_complete=completion.ADDRESSES)
 @click.argument("size", type=click.IntRange(min=0), default=0)
 @click.option(
-    "--at", "day", type=click.DateTime(["%Y-%m-%d"]), help="Another day than today: connections count as then."
+    "--at",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="Another day than today: connections count as then.",
 )
 @click.option(
     "--csv", "file", type=click.File("r", encoding="utf-8"), help="Judge each line of login,sender,recipient[,size]."
@@ -62,7 +66,7 @@ def check(  # noqa: PLR0913 - click hands in each option
     file: IO[str] | None,
     as_json: bool,
 ) -> None:
-    r"""Tell whether LOGIN may send a message of SIZE octets from SENDER to RECIPIENT, and what that follows from.
+    """Tell whether LOGIN may send a message of SIZE octets from SENDER to RECIPIENT, and what that follows from.
 
     TLS is taken for granted. Both stages are judged, although in practice the first refusal is the only one. Told are
     the rule that refuses, in the words that the submitter reads, what it was decided by, and the objects involved. The

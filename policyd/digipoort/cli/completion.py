@@ -25,7 +25,7 @@ _SECONDS: Final = 1
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    r"""Print the script that makes SHELL complete this program's commands, and codes, logins and addresses.
+    """Print the script that makes SHELL complete this program's commands, and codes, logins and addresses.
 
     \b
     Examples: digipoort completion bash > /etc/bash_completion.d/digipoort

@@ -19,12 +19,16 @@ _FLOW = click.argument("flow", shell_complete=completion.FLOWS)
 @connection.command("add")
 @_ADDRESS
 @_FLOW
-@click.option("--from", "valid_from", type=parameters.DATE, help="The first day; today when not given.")
+@click.option("--from", "valid_from", type=parameters.DATE, metavar="DATE", help="The first day; today when not given.")
 @click.option(
-    "--until", "valid_until", type=parameters.DATE, help="The last day, included; until further notice when not given."
+    "--until",
+    "valid_until",
+    type=parameters.DATE,
+    metavar="DATE",
+    help="The last day, included; until further notice when not given.",
 )
 def add_connection(address: str, flow: str, valid_from: datetime | None, valid_until: datetime | None) -> None:
-    r"""Connect the private ADDRESS to FLOW.
+    """Connect the private ADDRESS to FLOW.
 
     \b
     Example:  digipoort connection add bloemen@partij.example AGS --from 2027-01-01 --until 2027-12-31
@@ -43,16 +47,19 @@ def add_connection(address: str, flow: str, valid_from: datetime | None, valid_u
     "--from",
     "valid_from",
     type=parameters.DATE,
+    metavar="DATE",
     callback=parameters.day,
     help="The first day of the connection that is meant; needed when there is more than one.",
 )
-@click.option("--until", type=parameters.DATE, callback=parameters.day, help="Its last day from now on, included.")
+@click.option(
+    "--until", type=parameters.DATE, metavar="DATE", callback=parameters.day, help="Its last day from now on, included."
+)
 @click.option("--without-end", is_flag=True, help="Valid until further notice from now on.")
 @asking.YES
 def change_connection(  # noqa: PLR0913 - click hands in each option
     address: str, flow: str, valid_from: date | None, until: date | None, *, without_end: bool, yes: bool
 ) -> None:
-    r"""Change until when ADDRESS is connected to FLOW. Another first day is another connection: add it.
+    """Change until when ADDRESS is connected to FLOW. Another first day is another connection: add it.
 
     \b
     Examples: digipoort connection change bloemen@partij.example AGS --until 2027-12-31
@@ -69,10 +76,12 @@ def change_connection(  # noqa: PLR0913 - click hands in each option
 @connection.command("end")
 @_ADDRESS
 @_FLOW
-@click.option("--on", "last", type=parameters.DATE, help="The last day, included; today when not given.")
+@click.option(
+    "--on", "last", type=parameters.DATE, metavar="DATE", help="The last day, included; today when not given."
+)
 @asking.YES
 def end_connection(address: str, flow: str, last: datetime | None, *, yes: bool) -> None:
-    r"""End the connection of ADDRESS to FLOW. A last day in the past is asked about.
+    """End the connection of ADDRESS to FLOW. A last day in the past is asked about.
 
     \b
     Example:  digipoort connection end bloemen@partij.example AGS --on 2027-06-30

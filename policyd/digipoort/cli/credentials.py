@@ -37,7 +37,7 @@ credential = objects.object_group(Credential, "Logins: what they may do, and whi
 def add_credential(
     login: str, party: str, services: tuple[str, ...], mailbox: str | None, password_file: Path | None
 ) -> None:
-    r"""Add LOGIN to PARTY.
+    """Add LOGIN to PARTY.
 
     \b
     Example:  digipoort credential add bloemen AALSMEER --service pop3 --service submission --mailbox b1f0aa27c3d94e01
@@ -65,7 +65,7 @@ def change_credential(
     mailbox: str | None,
     certificate_fingerprint: str | None,
 ) -> None:
-    r"""Change LOGIN: only what an option tells. Its password: digipoort credential password.
+    """Change LOGIN: only what an option tells. Its password: digipoort credential password.
 
     \b
     Examples: digipoort credential change bloemen --service submission --mailbox ''
@@ -84,7 +84,7 @@ def change_credential(
 @click.argument("login", shell_complete=completion.LOGINS)
 @_PASSWORD_FILE
 def change_password(login: str, password_file: Path | None) -> None:
-    r"""Give LOGIN another password.
+    """Give LOGIN another password.
 
     \b
     Example:  digipoort credential password bloemen
@@ -98,7 +98,7 @@ def change_password(login: str, password_file: Path | None) -> None:
 @credential.command("enable")
 @click.argument("login", shell_complete=completion.LOGINS)
 def enable_credential(login: str) -> None:
-    r"""Accept LOGIN again.
+    """Accept LOGIN again.
 
     \b
     Example:  digipoort credential enable bloemen
@@ -109,7 +109,7 @@ def enable_credential(login: str) -> None:
 @credential.command("disable")
 @click.argument("login", shell_complete=completion.LOGINS)
 def disable_credential(login: str) -> None:
-    r"""Refuse LOGIN from now on. It does not ask: a login that leaked cannot wait, and `enable` takes it back.
+    """Refuse LOGIN from now on. It does not ask: a login that leaked cannot wait, and `enable` takes it back.
 
     \b
     Example:  digipoort credential disable bloemen

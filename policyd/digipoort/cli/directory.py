@@ -14,7 +14,7 @@ from digipoort.directory.migrate import migrate as apply_migrations
 
 @click.command()
 def migrate() -> None:
-    r"""Bring the directory's schema to this version.
+    """Bring the directory's schema to this version.
 
     \b
     Example:  digipoort migrate
@@ -30,7 +30,7 @@ def migrate() -> None:
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 def seed(file: Path | None) -> None:
-    r"""Add what FILE (TOML) lists; without FILE the government parties and the message flows.
+    """Add what FILE (TOML) lists; without FILE the government parties and the message flows.
 
     What the directory holds already is not changed. All is added, or nothing. The format of FILE is described in
     digipoort/directory/description.py.

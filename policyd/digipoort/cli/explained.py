@@ -121,5 +121,5 @@ def _as_json(verdict: Verdict[Any]) -> dict[str, object]:
 def _words(values: Mapping[str, Any]) -> str:
     """Return an object's values in one line, those that are empty left out; the first one is its name."""
     name, *rest = values
-    told = (f"{key}={output.plain(values[key])}" for key in rest if values[key] not in (None, ""))
+    told = (f"{key}={output.cell(values[key])}" for key in rest if values[key] not in (None, ""))
     return " ".join((str(values[name]), *told))

@@ -17,7 +17,7 @@ from digipoort.directory.history import history as changes_of
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def history(name: str, *, as_json: bool) -> None:
-    r"""Show every change of NAME: an address, a login, a party's or a flow's code, a physical domain, a mailbox's id.
+    """Show every change of NAME: an address, a login, a party's or a flow's code, a physical domain, a mailbox's id.
 
     What is gone has a history too. An address's connections are shown with it.
 

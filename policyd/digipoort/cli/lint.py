@@ -93,7 +93,7 @@ def lint(  # noqa: PLR0913 - click hands in each option
     *,
     as_json: bool,
 ) -> None:
-    r"""Judge each message FILE (- is standard input) as the gateway's interface checks would.
+    """Judge each message FILE (- is standard input) as the gateway's interface checks would.
 
     A file that has LF line ends only is taken as what a mail client makes of it. Without --flow the default profile
     counts, with a size limit of 10 MiB. The exit code is 0 when all would be accepted, 1 when one would not, 2 when a

@@ -15,7 +15,7 @@ mailbox = objects.object_group(Mailbox, "Mailboxes, each of one party, read over
 @click.argument("party", shell_complete=completion.PARTIES)
 @click.option("--id", "mailbox", metavar="ID", help="Its id, a-z and 0-9; otherwise a new one that nobody can guess.")
 def add_mailbox(party: str, mailbox: str | None) -> None:
-    r"""Add a mailbox to PARTY.
+    """Add a mailbox to PARTY.
 
     \b
     Examples: digipoort mailbox add AALSMEER
@@ -37,7 +37,7 @@ def add_mailbox(party: str, mailbox: str | None) -> None:
     help="The party that it is to belong to.",
 )
 def change_mailbox(mailbox: str, party: str) -> None:
-    r"""Give the mailbox ID to another party; no address and no login may use it.
+    """Give the mailbox ID to another party; no address and no login may use it.
 
     \b
     Example:  digipoort mailbox change b1f0aa27c3d94e01 --party MAASVLAKTE

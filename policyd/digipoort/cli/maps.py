@@ -28,7 +28,7 @@ def maps() -> None:
 )
 @click.option("--force", is_flag=True, help="Publish although very many addresses vanish.")
 def publish(*, allow_older: bool, force: bool) -> None:
-    r"""Publish the directory on this host; unchanged files are not touched. Ends what `rollback` began.
+    """Publish the directory on this host; unchanged files are not touched. Ends what `rollback` began.
 
     \b
     Example:  digipoort maps publish
@@ -56,7 +56,7 @@ def publish(*, allow_older: bool, force: bool) -> None:
     "--generation", type=int, metavar="NUMBER", help="Of `maps generations`; otherwise the one before the last."
 )
 def rollback(*, generation: int | None) -> None:
-    r"""Go back to maps that were published before. Nothing is published by itself until `digipoort maps publish`.
+    """Go back to maps that were published before. Nothing is published by itself until `digipoort maps publish`.
 
     \b
     Examples: digipoort maps rollback
@@ -72,7 +72,7 @@ def rollback(*, generation: int | None) -> None:
 
 @maps.command()
 def diff() -> None:
-    r"""Show what a publication would change, physical addresses included. Nothing is changed.
+    """Show what a publication would change, physical addresses included. Nothing is changed.
 
     \b
     Example:  digipoort maps diff
@@ -88,7 +88,7 @@ def diff() -> None:
 @maps.command(name="generations")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def list_generations(*, as_json: bool) -> None:
-    r"""List the published states that are kept, the last first.
+    """List the published states that are kept, the last first.
 
     \b
     Example:  digipoort maps generations

@@ -87,7 +87,7 @@ def _show(shown: lookup.Shown, *, as_json: bool) -> None:
         item = {**shown.values, "referred_to_by": referring}
         click.echo(json.dumps(item, default=str, ensure_ascii=False, indent=2))
         return
-    rows: list[Sequence[object]] = list(shown.values.items())
+    rows: list[Sequence[object]] = [(name, None if value == "" else value) for name, value in shown.values.items()]
     for one in shown.references:
         rows += [(f"used by {one.kind}", name) for name in one.first]
         if one.total > len(one.first):

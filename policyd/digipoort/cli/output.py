@@ -40,7 +40,7 @@ def _table_texts(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Itera
     heading: list[Sequence[Any]] = [[column.upper() for column in columns]]
     widths = [0] * len(columns)
     for block in _blocks(itertools.chain(heading, rows)):
-        cells = [[_cell(value) for value in row] for row in block]
+        cells = [[cell(value) for value in row] for row in block]
         widths = [max(width, *map(len, column)) for width, column in zip(widths, zip(*cells, strict=True), strict=True)]
         yield "".join(f"{_line(row, widths)}\n" for row in cells)
 
@@ -53,7 +53,7 @@ def _blocks(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
 
 def table(rows: Sequence[Sequence[Any]]) -> list[str]:
     """Return rows as lines whose columns are aligned, two spaces between them."""
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [_line(row, widths) for row in cells]
 
@@ -62,7 +62,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(map(str.ljust, cells, widths)).rstrip()
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     """Return a value as one printable run: a name in the directory must not steer the admin's terminal."""
     if value is None:
         return "-"

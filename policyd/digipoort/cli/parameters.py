@@ -50,6 +50,7 @@ KEYS: Final[Mapping[type[DirectoryObject], tuple[tuple[click.Parameter, ...], st
             click.Option(
                 ["--from", "valid_from"],
                 type=DATE,
+                metavar="DATE",
                 callback=day,
                 help="The first day; needed when the address has more than one connection to the flow.",
             ),

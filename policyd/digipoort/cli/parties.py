@@ -25,7 +25,7 @@ flow = objects.object_group(Flow, "Message flows, each of one government party."
 @click.argument("name")
 @click.option("--kind", type=_KIND, required=True)
 def add_party(code: str, name: str, kind: str) -> None:
-    r"""Add the party CODE, called NAME.
+    """Add the party CODE, called NAME.
 
     \b
     Example:  digipoort party add AALSMEER "Bloemenimport Aalsmeer B.V." --kind private
@@ -40,7 +40,7 @@ def add_party(code: str, name: str, kind: str) -> None:
 @click.option("--name", help="What it is called from now on.")
 @click.option("--kind", type=_KIND, help="Another kind; only while it has no addresses, mailboxes and flows.")
 def change_party(code: str, name: str | None, kind: str | None) -> None:
-    r"""Change the party CODE: only what an option tells.
+    """Change the party CODE: only what an option tells.
 
     \b
     Example:  digipoort party change AALSMEER --name "Bloemenimport Aalsmeer N.V."
@@ -51,7 +51,7 @@ def change_party(code: str, name: str | None, kind: str | None) -> None:
 @party.command("enable")
 @click.argument("code", shell_complete=completion.PARTIES)
 def enable_party(code: str) -> None:
-    r"""Let the party CODE take part again.
+    """Let the party CODE take part again.
 
     \b
     Example:  digipoort party enable AALSMEER
@@ -63,7 +63,7 @@ def enable_party(code: str) -> None:
 @click.argument("code", shell_complete=completion.PARTIES)
 @asking.YES
 def disable_party(code: str, *, yes: bool) -> None:
-    r"""Refuse the party CODE's logins, and all messages from and for it; what was accepted is still delivered.
+    """Refuse the party CODE's logins, and all messages from and for it; what was accepted is still delivered.
 
     \b
     Example:  digipoort party disable AALSMEER
@@ -127,7 +127,7 @@ def _parsed_interface(text: str | bytes) -> dict[str, Any]:
 def add_flow(  # noqa: PLR0913 - click hands in each option
     code: str, name: str, owner: str, size_limit: int, interface: dict[str, Any], resubmission: str
 ) -> None:
-    r"""Add the message flow CODE, called NAME.
+    """Add the message flow CODE, called NAME.
 
     \b
     Example:  digipoort flow add METING "Metingen" --owner RIVM --size-limit 2000000
@@ -146,7 +146,7 @@ def add_flow(  # noqa: PLR0913 - click hands in each option
 def change_flow(
     code: str, name: str | None, owner: str | None, size_limit: int | None, resubmission: str | None
 ) -> None:
-    r"""Change the flow CODE: only what an option tells. Its interface: digipoort flow interface.
+    """Change the flow CODE: only what an option tells. Its interface: digipoort flow interface.
 
     \b
     Example:  digipoort flow change METING --name "Meetgegevens" --size-limit 5000000
@@ -159,7 +159,7 @@ def change_flow(
 @click.argument("code", shell_complete=completion.FLOWS)
 @click.argument("octets", type=click.IntRange(1, MAX_SIZE_LIMIT))
 def limit_flow(code: str, octets: int) -> None:
-    r"""Make OCTETS the size limit of the flow CODE.
+    """Make OCTETS the size limit of the flow CODE.
 
     \b
     Example:  digipoort flow limit AGS 20971520
@@ -173,7 +173,7 @@ def limit_flow(code: str, octets: int) -> None:
 @click.argument("code", shell_complete=completion.FLOWS)
 @click.argument("policy", type=_POLICY)
 def change_resubmission(code: str, policy: str) -> None:
-    r"""Accept, refuse, or accept and tell, when the flow CODE gets a message that was received before.
+    """Accept, refuse, or accept and tell, when the flow CODE gets a message that was received before.
 
     \b
     Example:  digipoort flow resubmission AGS refuse
@@ -187,7 +187,7 @@ def change_resubmission(code: str, policy: str) -> None:
 @click.argument("code", shell_complete=completion.FLOWS)
 @click.argument("file", type=click.File("rb"))
 def change_interface(code: str, file: BinaryIO) -> None:
-    r"""Make the JSON object in FILE (- is standard input) all that differs from the default profile in the flow CODE.
+    """Make the JSON object in FILE (- is standard input) all that differs from the default profile in the flow CODE.
 
     \b
     Example:  digipoort flow interface AGS ags.json

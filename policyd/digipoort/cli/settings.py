@@ -14,7 +14,7 @@ from digipoort.settings import PROGRAMS, SettingsError, effective, load, read_va
 @click.command()
 @click.argument("program", required=False, type=click.Choice(list(PROGRAMS)))
 def settings(program: str | None) -> None:
-    r"""Print the settings in force for PROGRAM (all programs when not given), passwords masked, and what each means.
+    """Print the settings in force for PROGRAM (all programs when not given), passwords masked, and what each means.
 
     \b
     Example:  digipoort settings policyd
