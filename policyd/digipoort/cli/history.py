@@ -8,7 +8,7 @@ import click
 
 from digipoort.cli import frame, output
 from digipoort.cli.failures import Failure
-from digipoort.directory import session
+from digipoort.directory import names, session
 from digipoort.directory.history import Entry
 from digipoort.directory.history import history as changes_of
 
@@ -26,8 +26,9 @@ def history(name: str, *, as_json: bool) -> None:
     """
     with session.reading(frame.admin_settings().directory_write_dsn) as connection:
         entries = changes_of(connection, name)
+        near = [] if entries else names.nearest_of_any(connection, name)
     if not entries:
-        raise Failure(f"Nothing in the directory has, or had, the name {name}.")
+        raise Failure(f"Nothing in the directory has, or had, the name {name}.{names.question(near)}")
     if as_json:
         click.echo(json.dumps([_as_json(entry) for entry in entries], default=str, ensure_ascii=False, indent=2))
         return

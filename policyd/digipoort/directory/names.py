@@ -101,6 +101,12 @@ def nearest(connection: Connection[TupleRow], kind: type[DirectoryObject], name:
     return likest(spelt, [found for (found,) in connection.execute(naming.names, values)])
 
 
+def nearest_of_any(connection: Connection[TupleRow], name: str) -> list[str]:
+    """Return up to MAX_SUGGESTIONS names that are like `name`, of whatever kind."""
+    found = dict.fromkeys(near for kind in _NAMINGS for near in nearest(connection, kind, name))
+    return list(found)[:MAX_SUGGESTIONS]
+
+
 def likest(name: str, names: Iterable[str]) -> list[str]:
     """Return up to MAX_SUGGESTIONS of `names` that are like `name`; of names in one domain the rest is compared."""
     listed = sorted(names)
