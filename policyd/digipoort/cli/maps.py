@@ -34,7 +34,7 @@ def publish(*, allow_older: bool, force: bool) -> None:
     Example:  digipoort maps publish
     """
     settings = frame.admin_settings()
-    logger = _logger(settings)
+    logger = _configured_log(settings)
     try:
         published = publication.publish(settings, allow_older=allow_older, force=force)
     except Exception as error:
@@ -63,7 +63,7 @@ def rollback(*, generation: int | None) -> None:
               digipoort maps rollback --generation 3
     """
     settings = frame.admin_settings()
-    logger = _logger(settings)
+    logger = _configured_log(settings)
     published = publication.roll_back(settings, generation)
     changed = ",".join(published.changed) or "-"
     logger.warning("maps_rolled_back", elapsed_ms=published.elapsed_ms, counter=published.counter, changed=changed)
@@ -99,7 +99,7 @@ def list_generations(*, as_json: bool) -> None:
     output.show(("generation", "change", "published"), rows, as_json=as_json)
 
 
-def _logger(settings: AdminSettings) -> FilteringBoundLogger:
+def _configured_log(settings: AdminSettings) -> FilteringBoundLogger:
     # Not above: structlog imports all of rich, and these two commands alone write to the log.
     from digipoort import log
 
