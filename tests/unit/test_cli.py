@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from digipoort import passwords
+from digipoort import passwords, reasons
 from digipoort.cli import frame
 from digipoort.directory.migrate import packaged_migrations
+from digipoort.reasons import Finding
 from tests.unit.directory_samples import digipoort, fill
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def test_everything_can_be_added_and_is_listed(dsn: str, tmp_path: Path) -> None
         "services": "pop3 submission",
         "mailbox": mailbox,
         "active": True,
+        "certificate_fingerprint": None,
     }
     assert passwords.verify_password(stored_hash(dsn, "maas"), b"geheim")
 
@@ -175,7 +177,7 @@ def test_a_password_that_no_client_could_use_is_refused(dsn: str, tmp_path: Path
             "address add a@party.test MAAS --mailbox b0b0",
             "The mailbox or physical address belongs to another party than the address.",
         ),
-        ("address add a@party.test AAL --mailbox c0c0", "There is no mailbox c0c0."),
+        ("address add a@party.test AAL --mailbox c0c0", "There is no mailbox c0c0: digipoort mailbox add."),
         (
             "address add a@gov.test NVWA --new-mailbox --flow AGS",
             "The flow belongs to another party: an address has a flow of its own party.",
@@ -198,7 +200,7 @@ def test_a_password_that_no_client_could_use_is_refused(dsn: str, tmp_path: Path
         ("credential disable x", "There is no login x."),
         ("flow limit X 5", "There is no flow X."),
         (
-            "connection end bloemen@party.test AGS --on 2019-01-01",
+            "connection end bloemen@party.test AGS --on 2019-01-01 --yes",
             "bloemen@party.test has no connection to AGS that goes on after 2019-01-01.",
         ),
     ],
@@ -236,7 +238,9 @@ def test_an_argument_that_is_not_text_is_wrong_usage(dsn: str) -> None:
     assert (result.exit_code, result.stderr) == (2, "digipoort: An argument is not UTF-8 text.\n")
 
 
-@pytest.mark.parametrize("command", ["party list", "migrate", "seed", "party disable AAL", "check a b@c.test d@e.test"])
+@pytest.mark.parametrize(
+    "command", ["party list", "party show AAL", "migrate", "seed", "party disable AAL", "check a b@c.test d@e.test"]
+)
 def test_a_directory_that_is_down_ends_with_75(command: str) -> None:
     result = digipoort("host=/nonexistent", *command.split())
     assert result.exit_code == os.EX_TEMPFAIL
@@ -270,7 +274,7 @@ def test_faulty_settings_are_told_for_each_program() -> None:
 
 
 def test_every_change_is_ascribed_to_who_made_it(dsn: str) -> None:
-    digipoort(dsn, "party", "disable", "AAL")
+    digipoort(dsn, "party", "disable", "AAL", "--yes")
     with psycopg.connect(dsn) as connection:
         row = connection.execute("SELECT actor, object FROM change_log ORDER BY id DESC LIMIT 1").fetchone()
     assert row == ("beheerder", "party")
@@ -296,13 +300,48 @@ def test_check_gives_both_verdicts_and_their_grounds(dsn: str) -> None:
         "  size_limit          10485760",
         "  connection_periods  1",
         "  connection_valid    yes",
+        "involved:",
+        "  login       aal party=AAL services=pop3 submission mailbox=b0b0 active=yes",
+        "  sender      bloemen@party.test party=AAL target=mailbox:b0b0",
+        "  recipient   ags@gov.test party=DOUANE flow=AGS target=intake@agency.test",
+        "  party       AAL name=Bloemen B.V. kind=private active=yes",
+        "  party       DOUANE name=Douane kind=government active=yes",
+        "  connection  bloemen@party.test flow=AGS valid_from=2020-01-01",
     ]
+
+
+def test_check_tells_the_rule_in_the_submitters_words(dsn: str) -> None:
+    result = digipoort(dsn, "check", "aal", "bloemen@party.test", "ags@gov.test", "--at", "2019-12-31")
+    finding = Finding(reasons.CONNECTION_NOT_VALID, {"flow": "AGS"})
+    lines = result.stdout.splitlines()
+    start = lines.index(f"acceptance: {finding.reply()}") + 1
+    assert [line.split(maxsplit=1) for line in lines[start : start + 4]] == [
+        ["rule", "DGP-2004"],
+        ["english", finding.english()],
+        ["dutch", finding.dutch()],
+        ["remedy", finding.reason.remedy],
+    ]
+
+
+def test_check_as_json(dsn: str) -> None:
+    result = digipoort(dsn, "check", "AAL", "bloemen@party.test", "absent@gov.test", "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["submission"]["allowed"], told["submission"]["reply"]) == (True, None)
+    assert (told["acceptance"]["rule"], told["acceptance"]["decided_by"]["recipient_kind"]) == ("DGP-2001", None)
+    assert [(item["is"], item["party"]) for item in told["involved"][:2]] == [("login", "AAL"), ("sender", "AAL")]
+    assert digipoort(dsn, "check", "--json", "--csv", "-").exit_code == 2
+
+
+def test_check_of_what_nobody_knows(dsn: str) -> None:
+    result = digipoort(dsn, "check", "w\u00e9g", "x@else.test", "y@else.test")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "  -  nothing that the directory knows")
 
 
 def verdicts(dsn: str, *arguments: str) -> list[str]:
     """Return the codes of the verdicts of `check`."""
     result = digipoort(dsn, "check", *arguments)
-    heads = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
+    heads = [line for line in result.stdout.splitlines() if line.startswith(("submission: ", "acceptance: "))]
     codes = [next((word for word in head.split() if word.startswith("DGP-")), "allowed") for head in heads]
     assert result.exit_code == (0 if codes == ["allowed", "allowed"] else 1)
     return codes
@@ -346,12 +385,12 @@ def test_an_audit_of_many(dsn: str, tmp_path: Path) -> None:
 
 def test_a_withdrawal_counts_at_once(dsn: str) -> None:
     message = ["aal", "bloemen@party.test", "ags@gov.test"]
-    assert digipoort(dsn, "connection", "end", *message[1:2], "AGS", "--on", "2020-06-30").exit_code == 0
+    assert digipoort(dsn, "connection", "end", *message[1:2], "AGS", "--on", "2020-06-30", "--yes").exit_code == 0
     assert verdicts(dsn, *message) == ["allowed", "DGP-2004"]
     assert digipoort(dsn, "credential", "disable", "aal").exit_code == 0
     assert verdicts(dsn, *message) == ["DGP-1002", "DGP-2004"]
     assert digipoort(dsn, "credential", "enable", "aal").exit_code == 0
-    assert digipoort(dsn, "party", "disable", "AAL").exit_code == 0
+    assert digipoort(dsn, "party", "disable", "AAL", "--yes").exit_code == 0
     assert verdicts(dsn, *message) == ["DGP-1002", "DGP-2006"]
     assert digipoort(dsn, "party", "enable", "AAL").exit_code == 0
     assert digipoort(dsn, "connection", "add", *message[1:2], "AGS").exit_code == 0

@@ -52,7 +52,11 @@ def test_what_is_exported_and_applied_elsewhere_is_the_same(
     directory_dsn: str, empty_database: str, tmp_path: Path
 ) -> None:
     fill(directory_dsn)
-    for arguments in (("party", "disable", "MAAS"), ("credential", "disable", "aal"), ("flow", "limit", "AGS", "77")):
+    for arguments in (
+        ("party", "disable", "MAAS", "--yes"),
+        ("credential", "disable", "aal"),
+        ("flow", "limit", "AGS", "77"),
+    ):
         assert digipoort(directory_dsn, *arguments).exit_code == 0
     exported = tmp_path / "export.toml"
     assert digipoort(directory_dsn, "export", "-o", str(exported)).exit_code == 0

@@ -48,3 +48,6 @@ def test_a_name_that_never_was(directory_dsn: str) -> None:
         1,
         "digipoort: Nothing in the directory has, or had, the name niemand.\n",
     )
+    fill(directory_dsn)
+    near = digipoort(directory_dsn, "history", "bleomen@party.test")
+    assert near.stderr.endswith("the name bleomen@party.test. Did you mean bloemen@party.test?\n")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.directory_samples import digipoort, fill
+from tests.unit.directory_samples import SETTINGS, digipoort, fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,3 +100,31 @@ def test_every_fault_has_its_line_and_nothing_is_added(
     for line, sentence in zip(told, sentences, strict=True):
         assert line.startswith(f"digipoort: {sentence}"), told
     assert digipoort(directory_dsn, "export").stdout == before
+
+
+def test_a_terminal_sees_how_far_it_is(directory_dsn: str, tmp_path: Path) -> None:
+    fill(directory_dsn)
+    file = tmp_path / "addresses.csv"
+    file.write_text(HEADER + "".join(f"a{number}@party.test,AAL,b0b0,,\n" for number in range(2000)), encoding="utf-8")
+    ours, theirs = pty.openpty()
+    try:
+        environment = {"DIRECTORY_DSN": directory_dsn, "DIRECTORY_WRITE_DSN": directory_dsn, "TERM": "xterm"}
+        done = subprocess.run(
+            [sys.executable, "-m", "digipoort.cli", "address", "import", str(file)],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            check=False,
+            timeout=60,
+            env={**os.environ, **SETTINGS, **environment},
+        )
+        seen = os.read(ours, 65_536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (done.returncode, done.stdout) == (0, b"added 2000 addresses\n")
+    assert "checking and adding" in seen
+
+
+def test_no_other_command_waits_for_the_bar() -> None:
+    program = "import sys, digipoort.cli; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

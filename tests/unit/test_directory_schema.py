@@ -278,6 +278,7 @@ def test_two_writers_go_one_after_the_other(filled: str) -> None:
     assert "try again later" in faults.sentence(caught.value)
 
 
+ADDRESS_FILTERS: dict[str, object] = dict.fromkeys(("address", "party", "flow", "mailbox", "domain", "limit"))
 READS: list[tuple[LiteralString, LiteralString, dict[str, object]]] = [
     ("SET ROLE digipoort_read", queries.SUBMISSION, {"login": "aal", "sender": "bloemen@party.test"}),
     (
@@ -293,8 +294,8 @@ READS: list[tuple[LiteralString, LiteralString, dict[str, object]]] = [
     ("SET ROLE digipoort_read", queries.PUBLISHED_FLOWS, {}),
     ("SET ROLE digipoort_read", queries.PUBLISHED_FLOW_ADDRESSES, {}),
     ("SET ROLE digipoort_read", queries.MAILBOXES_OF, {"mailboxes": ["b0b0"]}),
-    ("SET ROLE digipoort_read", queries.LIST_CREDENTIALS, {}),
-    ("SET ROLE digipoort_read", queries.LIST_ADDRESSES, {}),
+    ("SET ROLE digipoort_read", queries.LIST_CREDENTIALS, dict.fromkeys(("login", "party", "mailbox", "limit"))),
+    ("SET ROLE digipoort_read", queries.LIST_ADDRESSES, ADDRESS_FILTERS),
     ("SET ROLE digipoort_auth", queries.AUTHENTICATION, {"login": "aal"}),
 ]
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from digipoort import passwords
-from digipoort.directory import description, queries, seed, session, store
+from digipoort.directory import description, lookup, names, queries, seed, session
 from digipoort.directory.description import DescriptionError
 from digipoort.directory.objects import (
     DEFAULT_SIZE_LIMIT,
@@ -71,12 +71,12 @@ def test_seeding_twice_changes_nothing(directory_dsn: str) -> None:
 def test_all_is_added_or_nothing(directory_dsn: str) -> None:
     items: list[DirectoryObject] = [Party("X", "x", "private"), Mailbox("b0b0", "ABSENT")]
     with (
-        pytest.raises(store.UnknownObjectError, match=r"^There is no party ABSENT: digipoort party add\.$"),
+        pytest.raises(names.UnknownObjectError, match=r"^There is no party ABSENT: digipoort party add\.$"),
         session.writing(directory_dsn, "tester") as connection,
     ):
         seed.apply(connection, items)
-    with session.reading(directory_dsn) as connection:
-        assert store.listed(connection, "party").rows == []
+    with session.reading(directory_dsn) as connection, lookup.listed(connection, Party, {}) as listed:
+        assert list(listed.rows) == []
 
 
 def test_a_password_file_is_relative_to_the_seed_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import click
 from digipoort.cli import (
     addresses,
     check,
+    completion,
     connections,
     credentials,
     declare,
@@ -19,6 +20,7 @@ from digipoort.cli import (
     doctor,
     history,
     lint,
+    mailboxes,
     maps,
     parties,
     settings,
@@ -28,7 +30,10 @@ from digipoort.cli.failures import Program
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def main() -> None:
-    """Administer the message gateway: who may exchange which messages with whom, and what this host knows of it."""
+    """Administer the message gateway: who may exchange which messages with whom, and what this host knows of it.
+
+    `digipoort completion SHELL` prints a script by which the shell completes commands, codes and addresses.
+    """
 
 
 for _command in (
@@ -41,6 +46,7 @@ for _command in (
     parties.party,
     parties.flow,
     addresses.destination,
+    mailboxes.mailbox,
     addresses.address,
     connections.connection,
     credentials.credential,
@@ -49,5 +55,6 @@ for _command in (
     maps.maps,
     doctor.doctor,
     settings.settings,
+    completion.completion,
 ):
     main.add_command(_command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import functools
 import sys
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import IO, TYPE_CHECKING, Final, LiteralString
 import click
 
 from digipoort import decision
-from digipoort.cli import frame, output
+from digipoort.cli import completion, explained, frame
+from digipoort.cli.explained import Judged, Verdict
 from digipoort.cli.failures import EXIT_REFUSED, Failure
 from digipoort.directory import queries, session
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-    from digipoort.reasons import Finding
     from digipoort.settings import AdminSettings
 
 _WITHOUT_SIZE: Final = 3
@@ -39,27 +38,22 @@ class _Question:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """Both stages' verdicts, None for allowed, and the rows that they follow from."""
-
-    submission: Finding | None
-    submission_row: decision.SubmissionRow
-    acceptance: Finding | None
-    acceptance_row: decision.AcceptanceRow
-
-
 @click.command()
-@click.argument("login", required=False)
-@click.argument("sender", required=False)
-@click.argument("recipient", required=False)
+@click.argument("login", required=False, shell_complete=completion.LOGINS)
+@click.argument("sender", required=False, shell_complete=completion.ADDRESSES)
+@click.argument("recipient", required=False, shell_complete=completion.ADDRESSES)
 @click.argument("size", type=click.IntRange(min=0), default=0)
 @click.option(
-    "--at", "day", type=click.DateTime(["%Y-%m-%d"]), help="Another day than today: connections count as then."
+    "--at",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="Another day than today: connections count as then.",
 )
 @click.option(
     "--csv", "file", type=click.File("r", encoding="utf-8"), help="Judge each line of login,sender,recipient[,size]."
 )
+@click.option("--json", "as_json", is_flag=True, help="A JSON object instead of lines.")
 @click.pass_context
 def check(  # noqa: PLR0913 - click hands in each option
     context: click.Context,
@@ -70,18 +64,23 @@ def check(  # noqa: PLR0913 - click hands in each option
     size: int,
     day: datetime | None,
     file: IO[str] | None,
+    as_json: bool,
 ) -> None:
-    r"""Tell whether LOGIN may send a message of SIZE octets from SENDER to RECIPIENT, and what that follows from.
+    """Tell whether LOGIN may send a message of SIZE octets from SENDER to RECIPIENT, and what that follows from.
 
-    TLS is taken for granted. Both stages are judged, although in practice the first refusal is the only one. The exit
-    code is 0 when neither stage refuses, 1 when one does. Everything but the day is as it is now.
+    TLS is taken for granted. Both stages are judged, although in practice the first refusal is the only one. Told are
+    the rule that refuses, in the words that the submitter reads, what it was decided by, and the objects involved. The
+    exit code is 0 when neither stage refuses, 1 when one does. Everything but the day is as it is now.
 
     \b
     Examples: digipoort check bloemen bloemen@partij.example ags@overheid.example --at 2027-01-01
+              digipoort check bloemen bloemen@partij.example ags@overheid.example 2000000 --json
               digipoort check --csv audit.csv > verdicts.csv
     """
     if (file is None) == (recipient is None or sender is None or login is None):
         raise click.UsageError("Give LOGIN SENDER RECIPIENT, or --csv FILE.")
+    if file is not None and as_json:
+        raise click.UsageError("Give either --csv or --json.")
     settings = frame.admin_settings()
     refused = False
     with session.reading(settings.directory_dsn) as connection:
@@ -90,29 +89,28 @@ def check(  # noqa: PLR0913 - click hands in each option
             refused = _audit(file, judge)
         else:
             judged = judge(_Question(str(login), str(sender), str(recipient), size))
-            _show("submission", judged.submission, dataclasses.asdict(judged.submission_row))
-            _show("acceptance", judged.acceptance, dataclasses.asdict(judged.acceptance_row))
-            refused = bool(judged.submission or judged.acceptance)
+            explained.show(judged, explained.involved(connection, judged), as_json=as_json)
+            refused = bool(judged.submission.finding or judged.acceptance.finding)
     if refused:
         context.exit(EXIT_REFUSED)
 
 
-def _judged(connection: Connection[TupleRow], settings: AdminSettings, day: date | None, asked: _Question) -> _Judged:
+def _judged(connection: Connection[TupleRow], settings: AdminSettings, day: date | None, asked: _Question) -> Judged:
     sender, recipient = asked.sender.encode(), asked.recipient.encode()
     submission = decision.Submission(asked.login.encode(), sender, recipient, encrypted=True)
     acceptance = decision.Acceptance(sender, recipient, asked.size)
     first = decision.SubmissionRow(*_row(connection, queries.SUBMISSION, submission.parameters()))
     parameters = acceptance.parameters(settings.directory_timezone, day)
     second = decision.AcceptanceRow(*_row(connection, queries.ACCEPTANCE, parameters))
-    return _Judged(
-        decision.decide_submission(submission, first, settings.logical_domains),
-        first,
-        decision.decide_acceptance(acceptance, second),
-        second,
+    return Judged(
+        submission,
+        acceptance,
+        Verdict(decision.decide_submission(submission, first, settings.logical_domains), first),
+        Verdict(decision.decide_acceptance(acceptance, second), second),
     )
 
 
-def _audit(file: IO[str], judge: Callable[[_Question], _Judged]) -> bool:
+def _audit(file: IO[str], judge: Callable[[_Question], Judged]) -> bool:
     """Write the file's lines again, each with both verdicts; tell whether one refuses. Raises Failure with the line."""
     written = csv.writer(sys.stdout, lineterminator="\n")
     refused = False
@@ -125,7 +123,7 @@ def _audit(file: IO[str], judge: Callable[[_Question], _Judged]) -> bool:
         except ValueError:
             raise Failure(f"Line {number} is not login,sender,recipient or login,sender,recipient,size.") from None
         judged = judge(asked)
-        codes = [finding.reason.code if finding else "allowed" for finding in (judged.submission, judged.acceptance)]
+        codes = [judged.submission.code(), judged.acceptance.code()]
         written.writerow([*row[:3], asked.size, *codes])
         refused = refused or codes != ["allowed", "allowed"]
     return refused
@@ -136,11 +134,3 @@ def _row(connection: Connection[TupleRow], query: LiteralString, parameters: Map
     if row is None:
         raise Failure("The directory's answer has no row: its schema and this version do not belong together.")
     return row
-
-
-def _show(stage: str, verdict: Finding | None, row: Mapping[str, object]) -> None:
-    click.echo(f"{stage}: {'allowed' if verdict is None else verdict.reply()}")
-    if verdict is not None:
-        click.echo(f"  remedy: {verdict.reason.remedy}")
-    for line in output.table(list(row.items())):
-        click.echo(f"  {line}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from digipoort.cli import frame, output
+from digipoort.cli import asking, frame, output
 from digipoort.cli.failures import Failure
 from digipoort.directory import description, plan, queries, session, snapshot
 from digipoort.directory.objects import key_of
@@ -33,7 +33,7 @@ _WORDS: Final = {plan.Added: "to add", plan.Changed: "to change", plan.Removed: 
 @_FILES
 @_PRUNE
 def show_plan(files: tuple[Path, ...], *, prune: bool) -> None:
-    r"""Show what applying the description in FILE... (TOML) would change. Nothing is changed.
+    """Show what applying the description in FILE... (TOML) would change. Nothing is changed.
 
     What the files do not mention stays as it is, unless --prune is given. The format is described in
     digipoort/directory/description.py; `digipoort export` writes it.
@@ -52,7 +52,7 @@ def show_plan(files: tuple[Path, ...], *, prune: bool) -> None:
 @click.option("--check", is_flag=True, help="Change nothing; exit status 2 tells that something would be changed.")
 @click.option("--yes", is_flag=True, help="Do not ask before anything is removed.")
 def apply(files: tuple[Path, ...], *, prune: bool, check: bool, yes: bool) -> None:
-    r"""Bring the directory to what FILE... (TOML) describes: all of it in one transaction, or nothing.
+    """Bring the directory to what FILE... (TOML) describes: all of it in one transaction, or nothing.
 
     \b
     Examples: digipoort apply parties.toml
@@ -64,8 +64,8 @@ def apply(files: tuple[Path, ...], *, prune: bool, check: bool, yes: bool) -> No
     _show(changes)
     if check:
         raise click.exceptions.Exit(EXIT_CHANGES if changes else 0)
-    if any(isinstance(change, plan.Removed) for change in changes) and not yes:
-        click.confirm("Remove what is marked with -?", abort=True, err=True)
+    if any(isinstance(change, plan.Removed) for change in changes):
+        asking.confirm("Remove what is marked with -?", yes=yes)
     if changes:
         _execute(changes, wanted, prune=prune)
 
@@ -82,7 +82,7 @@ def _execute(shown: Sequence[Change], wanted: Sequence[DirectoryObject], *, prun
 @click.command()
 @click.option("--output", "-o", "file", type=click.Path(path_type=Path, dir_okay=False), help="A new file, mode 0600.")
 def export(file: Path | None) -> None:
-    r"""Write the whole directory as a description. It has the password hashes: keep it as you keep those.
+    """Write the whole directory as a description. It has the password hashes: keep it as you keep those.
 
     \b
     Example:  digipoort export -o directory.toml
@@ -118,7 +118,7 @@ def _told(change: Change) -> tuple[str, list[str]]:
     if isinstance(change, plan.Added):
         return "+", list(_values(change.item))
     if isinstance(change, plan.Changed):
-        return "~", [f"{name}: {output.plain(old)} -> {output.plain(new)}" for name, old, new in change.differences()]
+        return "~", [output.difference(*one) for one in change.differences()]
     return "-", []
 
 

@@ -14,7 +14,11 @@ from digipoort.directory.migrate import migrate as apply_migrations
 
 @click.command()
 def migrate() -> None:
-    """Bring the directory's schema to this version."""
+    """Bring the directory's schema to this version.
+
+    \b
+    Example:  digipoort migrate
+    """
     with session.connected(frame.admin_settings().directory_write_dsn) as connection:
         applied = apply_migrations(connection)
     for name in applied:
@@ -30,6 +34,10 @@ def seed(file: Path | None) -> None:
 
     What the directory holds already is not changed. All is added, or nothing. The format of FILE is described in
     digipoort/directory/description.py.
+
+    \b
+    Examples: digipoort seed
+              digipoort seed parties.toml
     """
     items = seeds.packaged_seed() if file is None else description.read(file)
     frame.require_usable(items)

@@ -9,12 +9,14 @@ from typing import IO, Any, Final
 
 import click
 
+from digipoort.cli.commands import Commands
 from digipoort.directory.bulk import ImportRefusedError
 from digipoort.directory.description import DescriptionError
 from digipoort.directory.migrate import MigrationError
+from digipoort.directory.names import UnknownObjectError
 from digipoort.directory.plan import DescribedTwiceError
 from digipoort.directory.session import DirectoryFaultError
-from digipoort.directory.store import UnknownObjectError
+from digipoort.directory.snapshot import AmbiguousNameError
 from digipoort.mapcontents import PublishError
 from digipoort.mapfiles import PostfixCommandError
 from digipoort.maps import PublishBusyError
@@ -27,6 +29,7 @@ _REFUSALS: Final = (
     DescribedTwiceError,
     ImportRefusedError,
     UnknownObjectError,
+    AmbiguousNameError,
     PublishError,
     PostfixCommandError,
 )
@@ -46,7 +49,7 @@ class Failure(click.ClickException):
             click.echo(f"digipoort: {line}", file=file or sys.stderr)
 
 
-class Program(click.Group):
+class Program(Commands):
     """The command group that turns the faults of the parts into a Failure."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click.Group.invoke

@@ -8,7 +8,7 @@ import click
 
 from digipoort.cli import frame, output
 from digipoort.cli.failures import Failure
-from digipoort.directory import session
+from digipoort.directory import names, session
 from digipoort.directory.history import Entry
 from digipoort.directory.history import history as changes_of
 
@@ -17,7 +17,7 @@ from digipoort.directory.history import history as changes_of
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def history(name: str, *, as_json: bool) -> None:
-    r"""Show every change of NAME: an address, a login, a party's or a flow's code, a physical domain, a mailbox's id.
+    """Show every change of NAME: an address, a login, a party's or a flow's code, a physical domain, a mailbox's id.
 
     What is gone has a history too. An address's connections are shown with it.
 
@@ -26,8 +26,9 @@ def history(name: str, *, as_json: bool) -> None:
     """
     with session.reading(frame.admin_settings().directory_write_dsn) as connection:
         entries = changes_of(connection, name)
+        near = [] if entries else names.nearest_of_any(connection, name)
     if not entries:
-        raise Failure(f"Nothing in the directory has, or had, the name {name}.")
+        raise Failure(f"Nothing in the directory has, or had, the name {name}.{names.question(near)}")
     if as_json:
         click.echo(json.dumps([_as_json(entry) for entry in entries], default=str, ensure_ascii=False, indent=2))
         return
@@ -46,6 +47,5 @@ def _told(entry: Entry) -> str:
     if entry.after is None:
         return "removed " + " ".join(f"{column}={output.plain(old)}" for column, (old, _) in differences.items())
     # The log never has a hash: a credential's row that was written without a difference has another one.
-    return ", ".join(
-        f"{column}: {output.plain(old)} -> {output.plain(new)}" for column, (old, new) in differences.items()
-    ) or ("password" if entry.kind == "credential" else "written again")
+    told = (output.difference(column, old, new) for column, (old, new) in differences.items())
+    return ", ".join(told) or ("password" if entry.kind == "credential" else "written again")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from digipoort.cli import frame, output
+from digipoort.cli import completion, frame, output
 from digipoort.cli.failures import EXIT_REFUSED, Failure
 from digipoort.directory.objects import DEFAULT_SIZE_LIMIT
 from digipoort.interface import message_file
@@ -62,7 +62,13 @@ _LANGUAGES: Final = {
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--flow", "code", metavar="CODE", help="Judge by this flow of the published profiles.")
+@click.option(
+    "--flow",
+    "code",
+    metavar="CODE",
+    shell_complete=completion.FLOWS,
+    help="Judge by this flow of the published profiles.",
+)
 @click.option(
     "--profiles",
     "profiles_file",
@@ -92,6 +98,10 @@ def lint(  # noqa: PLR0913 - click hands in each option
     A file that has LF line ends only is taken as what a mail client makes of it. Without --flow the default profile
     counts, with a size limit of 10 MiB. The exit code is 0 when all would be accepted, 1 when one would not, 2 when a
     file cannot be read.
+
+    \b
+    Examples: digipoort lint message.eml --flow AGS
+              digipoort lint outbox/*.eml --language nl
     """
     if profiles_file is not None and code is None:
         raise click.UsageError("--profiles needs --flow.")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from digipoort import generations, log
+from digipoort import generations
 from digipoort import maps as publication
 from digipoort.cli import frame, output
+from digipoort.cli.commands import Commands
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from digipoort.settings import AdminSettings
 
 
-@click.group()
+@click.group(cls=Commands)
 def maps() -> None:
     """Manage what this host's Postfix and milter read instead of the directory."""
 
@@ -20,9 +28,13 @@ def maps() -> None:
 )
 @click.option("--force", is_flag=True, help="Publish although very many addresses vanish.")
 def publish(*, allow_older: bool, force: bool) -> None:
-    """Publish the directory on this host; unchanged files are not touched. Ends what `rollback` began."""
+    """Publish the directory on this host; unchanged files are not touched. Ends what `rollback` began.
+
+    \b
+    Example:  digipoort maps publish
+    """
     settings = frame.admin_settings()
-    logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
+    logger = _configured_log(settings)
     try:
         published = publication.publish(settings, allow_older=allow_older, force=force)
     except Exception as error:
@@ -45,9 +57,14 @@ def publish(*, allow_older: bool, force: bool) -> None:
     "--generation", type=int, metavar="NUMBER", help="Of `maps generations`; otherwise the one before the last."
 )
 def rollback(*, generation: int | None) -> None:
-    """Go back to maps that were published before. Nothing is published by itself until `digipoort maps publish`."""
+    """Go back to maps that were published before. Nothing is published by itself until `digipoort maps publish`.
+
+    \b
+    Examples: digipoort maps rollback
+              digipoort maps rollback --generation 3
+    """
     settings = frame.admin_settings()
-    logger = log.configure("digipoort", settings.syslog_socket, settings.log_level)
+    logger = _configured_log(settings)
     published = publication.roll_back(settings, generation)
     changed = ",".join(published.changed) or "-"
     logger.warning(
@@ -62,7 +79,11 @@ def rollback(*, generation: int | None) -> None:
 
 @maps.command()
 def diff() -> None:
-    """Show what a publication would change, physical addresses included. Nothing is changed."""
+    """Show what a publication would change, physical addresses included. Nothing is changed.
+
+    \b
+    Example:  digipoort maps diff
+    """
     lines = 0
     for name, mark, line in publication.differences(frame.admin_settings()):
         click.echo(output.printable(f"{mark} {name}: {line.decode('utf-8', 'replace').rstrip()}"))
@@ -74,8 +95,19 @@ def diff() -> None:
 @maps.command(name="generations")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def list_generations(*, as_json: bool) -> None:
-    """List the published states that are kept, the last first."""
+    """List the published states that are kept, the last first.
+
+    \b
+    Example:  digipoort maps generations
+    """
     rows = [
         (one.number, one.counter, one.published_at) for one in generations.kept(frame.admin_settings().maps_directory)
     ]
     output.show(("generation", "change", "published"), rows, as_json=as_json)
+
+
+def _configured_log(settings: AdminSettings) -> FilteringBoundLogger:
+    # Not above: structlog imports all of rich, and these two commands alone write to the log.
+    from digipoort import log
+
+    return log.configure("digipoort", settings.syslog_socket, settings.log_level)

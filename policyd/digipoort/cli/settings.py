@@ -14,7 +14,11 @@ from digipoort.settings import PROGRAMS, SettingsError, effective, load, read_va
 @click.command()
 @click.argument("program", required=False, type=click.Choice(list(PROGRAMS)))
 def settings(program: str | None) -> None:
-    """Print the settings in force for PROGRAM (all programs when not given), passwords masked, and what each means."""
+    """Print the settings in force for PROGRAM (all programs when not given), passwords masked, and what each means.
+
+    \b
+    Example:  digipoort settings policyd
+    """
     variables = read_variables()
     rows: list[tuple[str, str, str, str]] = []
     faults: list[str] = []

@@ -39,7 +39,9 @@ def load(
 
     Raises ImportRefusedError.
     """
-    first = file.readline(_BLOCK_OCTETS).removeprefix(codecs.BOM_UTF8)
+    heading = file.readline(_BLOCK_OCTETS)
+    progress(len(heading))
+    first = heading.removeprefix(codecs.BOM_UTF8)
     if first.rstrip(b"\r\n") != HEADER:
         raise ImportRefusedError(f"Line 1 is not {HEADER.decode('ascii')}.")
     connection.execute(queries.INCOMING)

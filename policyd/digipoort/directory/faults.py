@@ -37,7 +37,7 @@ SENTENCES: Final[dict[str, str]] = {
     "target_mailbox_key": "There is a mailbox with this id already.",
     "target_mailbox_check": "A mailbox id is 4 to 32 characters, a-z and 0-9.",
     "target_local_part_check": "The part before the @ is in lower case, without quotes, at most 64 characters long.",
-    "target_destination_id_fkey": "The physical domain has no destination.",
+    "target_destination_id_fkey": "The physical domain has no destination, or its destination is still in use.",
     "target_destination_id_local_part_key": "This physical address is registered already.",
     "target_party_id_party_kind_fkey": "The target's party is unknown, is of another kind, or is still in use.",
     "target_mailbox_has_id": "A mailbox has an id, and nothing else has one.",

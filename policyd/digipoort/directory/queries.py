@@ -176,23 +176,15 @@ BOUND_LOCK_WAIT: Final[LiteralString] = "SET LOCAL lock_timeout = '10s'"
 ADD_PARTY: Final[LiteralString] = (
     "INSERT INTO party (code, name, kind, active) VALUES (%(code)s, %(name)s, %(kind)s, %(active)s)"
 )
-LIST_PARTIES: Final[LiteralString] = "SELECT code, name, kind, active FROM party ORDER BY code"
 
 ADD_FLOW: Final[LiteralString] = """
 INSERT INTO flow (code, name, owner_id, size_limit, interface, resubmission)
 VALUES (%(code)s, %(name)s, %(owner_id)s, %(size_limit)s, %(interface)s, %(resubmission)s)
 """
-LIST_FLOWS: Final[LiteralString] = """
-SELECT flow.code, flow.name, party.code AS owner, flow.size_limit, flow.resubmission, flow.interface
-FROM flow JOIN party ON party.id = flow.owner_id ORDER BY flow.code
-"""
 
 ADD_DESTINATION: Final[LiteralString] = """
 INSERT INTO destination (domain, nexthop, tls_level, tls_match, transport)
 VALUES (%(domain)s, %(nexthop)s, %(tls_level)s, %(tls_match)s, %(transport)s)
-"""
-LIST_DESTINATIONS: Final[LiteralString] = """
-SELECT domain, nexthop, tls_level, coalesce(tls_match, '') AS tls_match, transport FROM destination ORDER BY domain
 """
 
 PARTY_ID: Final[LiteralString] = "SELECT id FROM party WHERE code = %(party)s"
@@ -221,27 +213,10 @@ ADD_ADDRESS: Final[LiteralString] = """
 INSERT INTO address (address, party_id, party_kind, flow_id, target_id)
 SELECT %(address)s, id, kind, %(flow_id)s, %(target_id)s FROM party WHERE id = %(party_id)s
 """
-LIST_ADDRESSES: Final[LiteralString] = """
-SELECT address.address, party.code AS party, coalesce(flow.code, '') AS flow,
-    coalesce('mailbox:' || target.mailbox, target.local_part || '@' || destination.domain) AS target
-FROM address
-JOIN party ON party.id = address.party_id
-JOIN target ON target.id = address.target_id
-LEFT JOIN flow ON flow.id = address.flow_id
-LEFT JOIN destination ON destination.id = target.destination_id
-ORDER BY address.address
-"""
 
 ADD_CONNECTION: Final[LiteralString] = """
 INSERT INTO connection (address_id, flow_id, valid_from, valid_until)
 VALUES (%(address_id)s, %(flow_id)s, %(valid_from)s, %(valid_until)s)
-"""
-LIST_CONNECTIONS: Final[LiteralString] = """
-SELECT address.address, flow.code AS flow, connection.valid_from, connection.valid_until
-FROM connection
-JOIN address ON address.id = connection.address_id
-JOIN flow ON flow.id = connection.flow_id
-ORDER BY address.address, flow.code, connection.valid_from
 """
 
 ADD_CREDENTIAL: Final[LiteralString] = """
@@ -249,14 +224,6 @@ INSERT INTO credential (login, party_id, password_hash, services, mailbox_id, ac
 VALUES (
     %(login)s, %(party_id)s, %(password_hash)s, %(services)s, %(mailbox_id)s, %(active)s, %(certificate_fingerprint)s
 )
-"""
-LIST_CREDENTIALS: Final[LiteralString] = """
-SELECT credential.login, party.code AS party, array_to_string(credential.services, ' ') AS services,
-    coalesce(target.mailbox, '') AS mailbox, credential.active
-FROM credential
-JOIN party ON party.id = credential.party_id
-LEFT JOIN target ON target.id = credential.mailbox_id
-ORDER BY credential.login
 """
 
 SET_PARTY_ACTIVE: Final[LiteralString] = "UPDATE party SET active = %(active)s WHERE code = %(party)s"
@@ -318,46 +285,215 @@ REMOVE_UNUSED_TARGETS: Final[LiteralString] = """
 DELETE FROM target WHERE kind = 'remote' AND NOT EXISTS (SELECT FROM address WHERE address.target_id = target.id)
 """
 
-# The whole directory, in the order in which objects refer to each other; columns as in objects.py.
+# Objects as objects.py has them, column by column: all, in the order in which they refer to each other, and one.
 # "C": the order is the same on every server, whatever its locale.
-ALL_PARTIES: Final[LiteralString] = 'SELECT code, name, kind, active FROM party ORDER BY code COLLATE "C"'
-ALL_FLOWS: Final[LiteralString] = """
+_PARTIES: Final[LiteralString] = "SELECT code, name, kind, active FROM party"
+_FLOWS: Final[LiteralString] = """
 SELECT flow.code, flow.name, party.code, flow.size_limit, flow.interface, flow.resubmission
-FROM flow JOIN party ON party.id = flow.owner_id ORDER BY flow.code COLLATE "C"
-"""
-ALL_DESTINATIONS: Final[LiteralString] = (
-    'SELECT domain, nexthop, tls_level, tls_match, transport FROM destination ORDER BY domain COLLATE "C"'
-)
-ALL_MAILBOXES: Final[LiteralString] = """
-SELECT target.mailbox, party.code FROM target JOIN party ON party.id = target.party_id
-WHERE target.kind = 'mailbox' ORDER BY target.mailbox COLLATE "C"
-"""
-ALL_ADDRESSES: Final[LiteralString] = """
+FROM flow JOIN party ON party.id = flow.owner_id"""
+_DESTINATIONS: Final[LiteralString] = "SELECT domain, nexthop, tls_level, tls_match, transport FROM destination"
+_MAILBOXES: Final[LiteralString] = """
+SELECT target.mailbox, party.code FROM target JOIN party ON party.id = target.party_id"""
+_ADDRESSES: Final[LiteralString] = """
 SELECT address.address, party.code, flow.code, target.mailbox, target.local_part, destination.domain
 FROM address
 JOIN party ON party.id = address.party_id
 JOIN target ON target.id = address.target_id
 LEFT JOIN flow ON flow.id = address.flow_id
-LEFT JOIN destination ON destination.id = target.destination_id
-ORDER BY address.address COLLATE "C"
-"""
-ALL_CONNECTIONS: Final[LiteralString] = """
+LEFT JOIN destination ON destination.id = target.destination_id"""
+_CONNECTIONS: Final[LiteralString] = """
 SELECT address.address, flow.code, connection.valid_from, connection.valid_until
 FROM connection
 JOIN address ON address.id = connection.address_id
-JOIN flow ON flow.id = connection.flow_id
-ORDER BY address.address COLLATE "C", flow.code COLLATE "C", connection.valid_from
-"""
-ALL_CREDENTIALS: Final[LiteralString] = """
+JOIN flow ON flow.id = connection.flow_id"""
+_CREDENTIALS: Final[LiteralString] = """
 SELECT credential.login, party.code, credential.password_hash, credential.services, target.mailbox, credential.active,
     credential.certificate_fingerprint
 FROM credential
 JOIN party ON party.id = credential.party_id
-LEFT JOIN target ON target.id = credential.mailbox_id
-ORDER BY credential.login COLLATE "C"
+LEFT JOIN target ON target.id = credential.mailbox_id"""
+
+ALL_PARTIES: Final[LiteralString] = _PARTIES + ' ORDER BY code COLLATE "C"'
+ALL_FLOWS: Final[LiteralString] = _FLOWS + ' ORDER BY flow.code COLLATE "C"'
+ALL_DESTINATIONS: Final[LiteralString] = _DESTINATIONS + ' ORDER BY domain COLLATE "C"'
+ALL_MAILBOXES: Final[LiteralString] = (
+    _MAILBOXES + """ WHERE target.kind = 'mailbox' ORDER BY target.mailbox COLLATE "C\""""
+)
+ALL_ADDRESSES: Final[LiteralString] = _ADDRESSES + ' ORDER BY address.address COLLATE "C"'
+ALL_CONNECTIONS: Final[LiteralString] = (
+    _CONNECTIONS + ' ORDER BY address.address COLLATE "C", flow.code COLLATE "C", connection.valid_from'
+)
+ALL_CREDENTIALS: Final[LiteralString] = _CREDENTIALS + ' ORDER BY credential.login COLLATE "C"'
+
+ONE_PARTY: Final[LiteralString] = _PARTIES + " WHERE code = %(party)s"
+ONE_FLOW: Final[LiteralString] = _FLOWS + " WHERE flow.code = %(flow)s"
+ONE_DESTINATION: Final[LiteralString] = _DESTINATIONS + " WHERE domain = %(domain)s"
+ONE_MAILBOX: Final[LiteralString] = _MAILBOXES + " WHERE target.mailbox = %(mailbox)s"
+ONE_ADDRESS: Final[LiteralString] = _ADDRESSES + " WHERE address.address = %(address)s"
+# Several, one for each period, when no first day is given.
+ONE_CONNECTION: Final[LiteralString] = (
+    _CONNECTIONS
+    + """
+WHERE address.address = %(address)s AND flow.code = %(flow)s
+AND (%(valid_from)s::date IS NULL OR connection.valid_from = %(valid_from)s)
+ORDER BY connection.valid_from
 """
+)
+ONE_CREDENTIAL: Final[LiteralString] = _CREDENTIALS + " WHERE credential.login = %(login)s"
 # Whoever holds the counter's row is the only writer: what a plan was made from stays as it was until the commit.
 LOCK_DIRECTORY: Final[LiteralString] = "SELECT value FROM change_counter FOR UPDATE"
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+# A parameter that is NULL filters nothing. The server knows the values when it plans: a key is found by its index.
+LIST_PARTIES: Final[LiteralString] = """
+SELECT code, name, kind, active
+FROM party
+WHERE (%(party)s::text IS NULL OR code = %(party)s) AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+ORDER BY code LIMIT %(limit)s::bigint
+"""
+LIST_FLOWS: Final[LiteralString] = """
+SELECT flow.code, flow.name, party.code AS owner, flow.size_limit, flow.resubmission, flow.interface
+FROM flow JOIN party ON party.id = flow.owner_id
+WHERE (%(flow)s::text IS NULL OR flow.code = %(flow)s) AND (%(party)s::text IS NULL OR party.code = %(party)s)
+ORDER BY flow.code LIMIT %(limit)s::bigint
+"""
+LIST_DESTINATIONS: Final[LiteralString] = """
+SELECT domain, nexthop, tls_level, coalesce(tls_match, '') AS tls_match, transport
+FROM destination
+WHERE %(domain)s::text IS NULL OR domain = %(domain)s
+ORDER BY domain LIMIT %(limit)s::bigint
+"""
+LIST_MAILBOXES: Final[LiteralString] = """
+SELECT target.mailbox, party.code AS party
+FROM target JOIN party ON party.id = target.party_id
+WHERE target.mailbox IS NOT NULL
+AND (%(mailbox)s::text IS NULL OR target.mailbox = %(mailbox)s)
+AND (%(party)s::text IS NULL OR party.code = %(party)s)
+ORDER BY target.mailbox LIMIT %(limit)s::bigint
+"""
+LIST_ADDRESSES: Final[LiteralString] = """
+SELECT address.address, party.code AS party, coalesce(flow.code, '') AS flow,
+    coalesce('mailbox:' || target.mailbox, target.local_part || '@' || destination.domain) AS target
+FROM address
+JOIN party ON party.id = address.party_id
+JOIN target ON target.id = address.target_id
+LEFT JOIN flow ON flow.id = address.flow_id
+LEFT JOIN destination ON destination.id = target.destination_id
+WHERE (%(address)s::text IS NULL OR address.address = %(address)s)
+AND (%(party)s::text IS NULL OR party.code = %(party)s)
+AND (%(flow)s::text IS NULL OR flow.code = %(flow)s)
+AND (%(mailbox)s::text IS NULL OR target.mailbox = %(mailbox)s)
+AND (%(domain)s::text IS NULL OR destination.domain = %(domain)s)
+ORDER BY address.address LIMIT %(limit)s::bigint
+"""
+LIST_CONNECTIONS: Final[LiteralString] = """
+SELECT address.address, flow.code AS flow, connection.valid_from, connection.valid_until
+FROM connection
+JOIN address ON address.id = connection.address_id
+JOIN party ON party.id = address.party_id
+JOIN flow ON flow.id = connection.flow_id
+WHERE (%(address)s::text IS NULL OR address.address = %(address)s)
+AND (%(flow)s::text IS NULL OR flow.code = %(flow)s)
+AND (%(party)s::text IS NULL OR party.code = %(party)s)
+AND (%(valid_from)s::date IS NULL OR connection.valid_from = %(valid_from)s)
+ORDER BY address.address, flow.code, connection.valid_from LIMIT %(limit)s::bigint
+"""
+LIST_CREDENTIALS: Final[LiteralString] = """
+SELECT credential.login, party.code AS party, array_to_string(credential.services, ' ') AS services,
+    coalesce(target.mailbox, '') AS mailbox, credential.active, credential.certificate_fingerprint
+FROM credential
+JOIN party ON party.id = credential.party_id
+LEFT JOIN target ON target.id = credential.mailbox_id
+WHERE (%(login)s::text IS NULL OR credential.login = %(login)s)
+AND (%(party)s::text IS NULL OR party.code = %(party)s)
+AND (%(mailbox)s::text IS NULL OR target.mailbox = %(mailbox)s)
+ORDER BY credential.login LIMIT %(limit)s::bigint
+"""
+
+# What refers to an object: of which kind, how many of that kind there are, and the first names of each.
+PARTY_REFERENCES: Final[LiteralString] = """
+WITH named AS (SELECT id FROM party WHERE code = %(party)s)
+(SELECT 'flow' AS kind, count(*) OVER () AS total, flow.code AS name
+FROM flow JOIN named ON named.id = flow.owner_id ORDER BY name LIMIT %(most)s)
+UNION ALL
+(SELECT 'mailbox', count(*) OVER (), target.mailbox
+FROM target JOIN named ON named.id = target.party_id WHERE target.kind = 'mailbox' ORDER BY 3 LIMIT %(most)s)
+UNION ALL
+(SELECT 'address', count(*) OVER (), address.address
+FROM address JOIN named ON named.id = address.party_id ORDER BY 3 LIMIT %(most)s)
+UNION ALL
+(SELECT 'login', count(*) OVER (), credential.login
+FROM credential JOIN named ON named.id = credential.party_id ORDER BY 3 LIMIT %(most)s)
+"""
+FLOW_REFERENCES: Final[LiteralString] = """
+WITH named AS (SELECT id FROM flow WHERE code = %(flow)s)
+(SELECT 'address' AS kind, count(*) OVER () AS total, address.address AS name
+FROM address JOIN named ON named.id = address.flow_id ORDER BY name LIMIT %(most)s)
+UNION ALL
+(SELECT 'connection', count(*) OVER (), address.address || ' ' || connection.valid_from::text
+    || ' ' || coalesce(connection.valid_until::text, '-')
+FROM connection JOIN named ON named.id = connection.flow_id JOIN address ON address.id = connection.address_id
+ORDER BY 3 LIMIT %(most)s)
+"""
+DESTINATION_REFERENCES: Final[LiteralString] = """
+SELECT 'address', count(*) OVER (), address.address || ' ' || target.local_part || '@' || destination.domain AS name
+FROM destination
+JOIN target ON target.destination_id = destination.id
+JOIN address ON address.target_id = target.id
+WHERE destination.domain = %(domain)s
+ORDER BY name LIMIT %(most)s
+"""
+MAILBOX_REFERENCES: Final[LiteralString] = """
+WITH named AS (SELECT id FROM target WHERE mailbox = %(mailbox)s)
+(SELECT 'address' AS kind, count(*) OVER () AS total, address.address AS name
+FROM address JOIN named ON named.id = address.target_id ORDER BY name LIMIT %(most)s)
+UNION ALL
+(SELECT 'login', count(*) OVER (), credential.login
+FROM credential JOIN named ON named.id = credential.mailbox_id ORDER BY 3 LIMIT %(most)s)
+"""
+ADDRESS_REFERENCES: Final[LiteralString] = """
+SELECT 'connection', count(*) OVER (), flow.code || ' ' || connection.valid_from::text
+    || ' ' || coalesce(connection.valid_until::text, '-') AS name
+FROM address
+JOIN connection ON connection.address_id = address.id
+JOIN flow ON flow.id = connection.flow_id
+WHERE address.address = %(address)s
+ORDER BY name LIMIT %(most)s
+"""
+
+# The first names from each of `starts` on, in the order of the index: as many probes as there are starts, whatever
+# the directory holds.
+PARTY_NAMES: Final[LiteralString] = """
+SELECT DISTINCT found.name FROM unnest(%(starts)s::text[]) AS start (name) CROSS JOIN LATERAL (
+    SELECT code::text AS name FROM party WHERE code >= start.name ORDER BY code LIMIT %(most)s
+) AS found
+"""
+FLOW_NAMES: Final[LiteralString] = """
+SELECT DISTINCT found.name FROM unnest(%(starts)s::text[]) AS start (name) CROSS JOIN LATERAL (
+    SELECT code::text AS name FROM flow WHERE code >= start.name ORDER BY code LIMIT %(most)s
+) AS found
+"""
+DESTINATION_NAMES: Final[LiteralString] = """
+SELECT DISTINCT found.name FROM unnest(%(starts)s::text[]) AS start (name) CROSS JOIN LATERAL (
+    SELECT domain AS name FROM destination WHERE domain >= start.name ORDER BY domain LIMIT %(most)s
+) AS found
+"""
+MAILBOX_NAMES: Final[LiteralString] = """
+SELECT DISTINCT found.name FROM unnest(%(starts)s::text[]) AS start (name) CROSS JOIN LATERAL (
+    SELECT mailbox AS name FROM target WHERE mailbox >= start.name ORDER BY mailbox LIMIT %(most)s
+) AS found
+"""
+ADDRESS_NAMES: Final[LiteralString] = """
+SELECT DISTINCT found.name FROM unnest(%(starts)s::text[]) AS start (name) CROSS JOIN LATERAL (
+    SELECT address::text AS name FROM address WHERE address >= start.name ORDER BY address LIMIT %(most)s
+) AS found
+"""
+CREDENTIAL_NAMES: Final[LiteralString] = """
+SELECT DISTINCT found.name FROM unnest(%(starts)s::text[]) AS start (name) CROSS JOIN LATERAL (
+    SELECT login AS name FROM credential WHERE login >= start.name ORDER BY login LIMIT %(most)s
+) AS found
+"""
 
 # --- bulk import -----------------------------------------------------------------------------------------------------
 

@@ -34,20 +34,26 @@ class DirectoryFaultError(Exception):
 
 
 @contextlib.contextmanager
-def connected(dsn: str) -> Iterator[Connection[TupleRow]]:
-    """Yield an autocommit connection; raises DirectoryFaultError for every fault of the directory inside the block."""
+def connected(
+    dsn: str, connect_seconds: int | None = None, statement_seconds: int = _STATEMENT_SECONDS
+) -> Iterator[Connection[TupleRow]]:
+    """Yield an autocommit connection; raises DirectoryFaultError for every fault of the directory inside the block.
+
+    Each server of the DSN has `connect_seconds` (None: the DSN's connect_timeout, or 5), each statement
+    `statement_seconds`.
+    """
     try:
-        with _connect(dsn) as connection:
+        with _connect(dsn, connect_seconds, statement_seconds) as connection:
             yield connection
     except psycopg.Error as error:
         raise DirectoryFaultError(faults.sentence(error), temporary=faults.is_temporary(error)) from error
 
 
-def _connect(dsn: str) -> Connection[TupleRow]:
+def _connect(dsn: str, connect_seconds: int | None, statement_seconds: int) -> Connection[TupleRow]:
     """Return a connection of the first server of the DSN that gives one. Raises psycopg.OperationalError."""
     fault = psycopg.OperationalError("The DSN names no server.")
-    for conninfo in connection_attempts(dsn, _STATEMENT_SECONDS):
-        seconds = conninfo_to_dict(conninfo).get("connect_timeout") or _CONNECT_SECONDS
+    for conninfo in connection_attempts(dsn, statement_seconds):
+        seconds = connect_seconds or conninfo_to_dict(conninfo).get("connect_timeout") or _CONNECT_SECONDS
         try:
             return psycopg.connect(conninfo, autocommit=True, connect_timeout=seconds)
         except psycopg.OperationalError as error:

@@ -1,10 +1,11 @@
-"""Reads the whole directory as the objects that a description has, for `plan`, `apply` and `export`."""
+"""Reads the directory as the objects that a description has: all of it, or one object."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
-from digipoort.directory import queries
+from digipoort.directory import names, queries
 from digipoort.directory.objects import (
     Address,
     Credential,
@@ -18,7 +19,7 @@ from digipoort.directory.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -26,17 +27,64 @@ if TYPE_CHECKING:
 _ROWS_AT_A_TIME: Final = 2000
 
 
+class AmbiguousNameError(Exception):
+    """More than one object has what was given of its key; the message is a sentence for the admin."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How the objects of one kind are read: all of them, one of them, and what a row becomes."""
+
+    all: LiteralString
+    one: LiteralString
+    made: Callable[..., DirectoryObject]
+
+
 def objects(connection: Connection[TupleRow]) -> Iterator[DirectoryObject]:
     """Yield every object, in the order in which they can be added, then by natural key; memory stays flat.
 
     Runs in the caller's transaction, whose role must be allowed to read password hashes.
     """
-    for query, made in _KINDS:
+    for reading in _READINGS.values():
         with connection.cursor(name="snapshot") as cursor:
             cursor.itersize = _ROWS_AT_A_TIME
-            cursor.execute(query)
+            cursor.execute(reading.all)
             for row in cursor:
-                yield made(*row)
+                yield reading.made(*row)
+
+
+def one(connection: Connection[TupleRow], kind: type[DirectoryObject], key: Mapping[str, Any]) -> DirectoryObject:
+    """Return the object of a kind with a key: a value for each of names.key_parameters; `valid_from` may be None.
+
+    Raises names.UnknownObjectError, and AmbiguousNameError when no first day is given and there are several. Runs in
+    the caller's transaction, whose role must be allowed to read password hashes.
+    """
+    reading = _READINGS[kind]
+    return reading.made(*only(connection, kind, key, connection.execute(reading.one, key).fetchall()))
+
+
+def only(
+    connection: Connection[TupleRow], kind: type[DirectoryObject], key: Mapping[str, Any], rows: list[TupleRow]
+) -> TupleRow:
+    """Return the one row that a key finds; a connection's third column is its first day. Raises as `one` does."""
+    if not rows:
+        raise _unknown(connection, kind, key)
+    if len(rows) > 1:
+        days = ", ".join(str(row[2]) for row in rows)
+        raise AmbiguousNameError(f"{key['address']} is connected to {key['flow']} more than once; say --from: {days}.")
+    return rows[0]
+
+
+def _unknown(
+    connection: Connection[TupleRow], kind: type[DirectoryObject], key: Mapping[str, Any]
+) -> names.UnknownObjectError:
+    if kind is FlowConnection:
+        names.row_id(connection, Address, key["address"])
+        names.row_id(connection, Flow, key["flow"])
+        since = "" if key["valid_from"] is None else f" from {key['valid_from']}"
+        return names.UnknownObjectError(f"There is no connection of {key['address']} to {key['flow']}{since}.")
+    (name,) = key.values()
+    return names.unknown(connection, kind, name)
 
 
 def _address(  # noqa: PLR0913 - the row's columns
@@ -49,12 +97,13 @@ def _credential(login: str, party: str, password_hash: str, services: list[str],
     return Credential(login, party, password_hash, tuple(services), *rest)
 
 
-_KINDS: Final[tuple[tuple[LiteralString, Callable[..., DirectoryObject]], ...]] = (
-    (queries.ALL_PARTIES, Party),
-    (queries.ALL_FLOWS, Flow),
-    (queries.ALL_DESTINATIONS, Destination),
-    (queries.ALL_MAILBOXES, Mailbox),
-    (queries.ALL_ADDRESSES, _address),
-    (queries.ALL_CONNECTIONS, FlowConnection),
-    (queries.ALL_CREDENTIALS, _credential),
-)
+# In the order in which objects refer to each other.
+_READINGS: Final[Mapping[type[DirectoryObject], _Reading]] = {
+    Party: _Reading(queries.ALL_PARTIES, queries.ONE_PARTY, Party),
+    Flow: _Reading(queries.ALL_FLOWS, queries.ONE_FLOW, Flow),
+    Destination: _Reading(queries.ALL_DESTINATIONS, queries.ONE_DESTINATION, Destination),
+    Mailbox: _Reading(queries.ALL_MAILBOXES, queries.ONE_MAILBOX, Mailbox),
+    Address: _Reading(queries.ALL_ADDRESSES, queries.ONE_ADDRESS, _address),
+    FlowConnection: _Reading(queries.ALL_CONNECTIONS, queries.ONE_CONNECTION, FlowConnection),
+    Credential: _Reading(queries.ALL_CREDENTIALS, queries.ONE_CREDENTIAL, _credential),
+}
