@@ -1,7 +1,8 @@
 """Directories of any size: private addresses with a mailbox each, connected to an agency's flows, hubs among them.
 
-Address `number` is adresNNNNNNN@party.test with the mailbox mNNNNNNN. What does not end in 0 is connected to the flow
-of an agency's address `stroom0@gov.test`, `stroom1@gov.test`, …: MOST_IN_A_FLOW share one, which makes it a hub.
+Address `number` is adresNNNNNNN@party.test with the mailbox mNNNNNNN; ten of them are one party's, whose login is its
+code in lower case. What does not end in 0 is connected to the flow of an agency's address `stroom0@gov.test`,
+`stroom1@gov.test`, …: MOST_IN_A_FLOW share one, which makes it a hub.
 """
 
 from __future__ import annotations
@@ -22,9 +23,17 @@ MOST_IN_A_FLOW: Final = 100_000
 _FILL: Final[tuple[LiteralString, ...]] = (
     "SET session_replication_role = replica",
     """
+    INSERT INTO party (code, name, kind)
+    SELECT 'P' || number, 'Partij', 'private' FROM generate_series(0, (%(count)s - 1) / 10) AS number
+    """,
+    """
+    INSERT INTO credential (login, party_id, password_hash, services)
+    SELECT lower(code), id, '$unusable', ARRAY['submission'] FROM party WHERE code ~ '^P[0-9]+$'
+    """,
+    """
     INSERT INTO target (kind, party_id, party_kind, mailbox)
     SELECT 'mailbox', party.id, party.kind, 'm' || to_char(number, 'FM0000000')
-    FROM party, generate_series(0, %(count)s - 1) AS number WHERE party.code = 'AAL'
+    FROM generate_series(0, %(count)s - 1) AS number JOIN party ON party.code = 'P' || number / 10
     """,
     """
     INSERT INTO address (address, party_id, party_kind, target_id)

@@ -18,32 +18,16 @@ from typing import TYPE_CHECKING, Final, LiteralString
 import click
 import psycopg
 
-from digipoort.directory.migrate import migrate
+from tests.bench import large_directory
 from tests.bench.rounds import Side, compare
 from tests.postgres import private_cluster
-from tests.unit.directory_samples import SETTINGS, fill, maps_settings
+from tests.unit.directory_samples import SETTINGS, maps_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ADDRESSES: Final = 1_000_000
 SINGLE_CHANGES: Final = 12
-# Without triggers and foreign keys: filling is not what is measured.
-_FILL: Final[tuple[LiteralString, ...]] = (
-    "SET session_replication_role = replica",
-    """
-    INSERT INTO target (kind, party_id, party_kind, mailbox)
-    SELECT 'mailbox', party.id, party.kind, 'm' || to_char(number, 'FM0000000')
-    FROM party, generate_series(1, %(count)s) AS number WHERE party.code = 'AAL'
-    """,
-    """
-    INSERT INTO address (address, party_id, party_kind, target_id)
-    SELECT 'adres' || substr(mailbox, 2) || '@party.test', party_id, party_kind, id
-    FROM target WHERE mailbox ~ '^m[0-9]{7}$'
-    """,
-    "RESET session_replication_role",
-    "ANALYZE",
-)
 _ADD: Final[LiteralString] = """
 INSERT INTO address (address, party_id, party_kind, target_id)
 SELECT %(address)s, party_id, party_kind, id FROM target WHERE mailbox = 'm0000007'
@@ -60,11 +44,7 @@ _PEERS: Final = {
 def run(rounds: int) -> None:
     """Print the ratio of the rates (addresses per second), the memory, and the delay of single changes."""
     with private_cluster() as dsn, tempfile.TemporaryDirectory() as name:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            migrate(connection)
-            fill(dsn)
-            for statement in _FILL:
-                connection.execute(statement, {"count": ADDRESSES} if "%(" in statement else None)
+        large_directory.build(dsn, ADDRESSES, connected=False)
         title = f"publish: {ADDRESSES} addresses and mailboxes against psql COPY and postmap, from nothing"
         folder = Path(name)
         compare(title, Side("publish", lambda: _publish(dsn, folder)), Side("psql", lambda: _peer(dsn, folder)), rounds)

@@ -94,7 +94,6 @@ def _execute(dsn: str, *statements: LiteralString) -> None:
 
 def test_a_host_where_all_is_well(reader: str, directory_dsn: str, tmp_path: Path) -> None:
     settings = maps_settings(tmp_path)
-    _execute(directory_dsn, "GRANT SELECT ON migration TO digipoort_read")
     assert digipoort(reader, "maps", "publish", **settings).exit_code == 0
     status, found = _doctor(reader, directory_dsn, **settings)
     assert (status, _levels(found, Level.OK)) == (0, CHECKS - {"replication"})
@@ -109,7 +108,6 @@ def test_a_host_where_all_is_well(reader: str, directory_dsn: str, tmp_path: Pat
 
 def test_the_schema_is_compared_with_this_version(reader: str, directory_dsn: str, tmp_path: Path) -> None:
     settings = maps_settings(tmp_path)
-    _execute(directory_dsn, "GRANT SELECT ON migration TO digipoort_read")
     _execute(directory_dsn, "UPDATE migration SET name = '9999_later' WHERE name = '0001_directory'")
     status, found = _doctor(reader, directory_dsn, **settings)
     assert (status, found["schema"]["level"]) == (1, "fault")
