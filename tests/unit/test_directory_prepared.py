@@ -13,9 +13,10 @@ import psycopg
 import pytest
 
 from digipoort.directory import queries
-from digipoort.directory.pool import DirectoryPool, open_pool
+from digipoort.directory.pool import PLANNING, DirectoryPool, open_pool
 from digipoort.directory.prepared import PreparedConnection, Statement, numbered
-from digipoort.directory.servers import connect_first
+from digipoort.directory.servers import connect_first, connection_attempts
+from tests.unit.directory_samples import HASH, fill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -209,3 +210,46 @@ def test_the_statements_that_decide_can_be_prepared(directory_dsn: str) -> None:
             )
 
     _run(directory_dsn, scenario)
+
+
+_ADDRESSES: LiteralString = """
+INSERT INTO address (address, party_id, party_kind, target_id)
+SELECT 'a' || number || '@party.test', party_id, party_kind, id
+FROM target, generate_series(1, 5000) AS number WHERE mailbox = 'b0b0'
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (queries.SUBMISSION, {"login": "aal", "sender": "a4000@party.test"}),
+        (queries.AUTHENTICATION, {"login": "aal"}),
+        (
+            queries.ACCEPTANCE,
+            {"sender": "a4000@party.test", "recipient": "ags@gov.test", "timezone": "Europe/Amsterdam", "day": None},
+        ),
+    ],
+)
+def test_what_was_planned_for_a_small_directory_reads_a_large_one_by_its_indexes(
+    directory_dsn: str, query: LiteralString, values: dict[str, object]
+) -> None:
+    async def run() -> None:
+        await asyncio.to_thread(fill, directory_dsn)
+        with psycopg.connect(directory_dsn, autocommit=True) as owner:
+            owner.execute("ANALYZE")
+            attempts = connection_attempts(directory_dsn, 5.0, PLANNING)
+            connection = PreparedConnection(await connect_first(attempts, 5))
+            for _ in range(10):
+                await connection.fetch_one(query, values)
+            owner.execute(_ADDRESSES)
+        row = await connection.fetch_one(query, values)
+        assert row is not None
+        assert row[0] in {True, "private", HASH}
+        literals = ", ".join("NULL" if values[name] is None else f"'{values[name]}'" for name in numbered(query).names)
+        plan = await connection.fetch_one(f"EXPLAIN (FORMAT JSON) EXECUTE s0 ({literals})", {})
+        assert plan is not None
+        assert "Index Scan" in str(plan)
+        assert "Seq Scan" not in str(plan)
+        await connection.close()
+
+    asyncio.run(run())

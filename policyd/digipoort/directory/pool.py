@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import psycopg
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # Connections are renewed so that a host returns to the first server of its DSN after that was away.
 MAX_CONNECTION_AGE_SECONDS: Final = 600.0
+# A statement is planned once, with the indexes that it is written for, and not with what little the tables held on that
+# day: a directory that grows by a million addresses must not be read from end to end until ANALYZE has seen it.
+PLANNING: Final = MappingProxyType({"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"})
 
 
 class DirectoryUnavailable(Exception):  # noqa: N818 - a state of affairs, as the log event of the same name
@@ -123,7 +127,7 @@ def open_pool(dsn: str, connections: int, deadline: float) -> DirectoryPool:
 
     Every server of the DSN gets an equal share of the deadline to connect in, and the statement the last one.
     """
-    attempts = connection_attempts(dsn, deadline)
+    attempts = connection_attempts(dsn, deadline, PLANNING)
     share = deadline / (len(attempts) + 1)
 
     async def connect() -> PreparedConnection:

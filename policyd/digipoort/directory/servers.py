@@ -9,13 +9,14 @@ here, with a time limit of its own. That leaves load_balance_hosts without effec
 from __future__ import annotations
 
 import asyncio
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Row: TypeAlias = tuple[Any, ...]
 Connection: TypeAlias = psycopg.AsyncConnection[Row]
@@ -41,16 +42,18 @@ async def connect_first(attempts: Sequence[str], seconds: float) -> Connection:
     raise fault
 
 
-def connection_attempts(dsn: str, deadline: float) -> list[str]:
+def connection_attempts(dsn: str, deadline: float, settings: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Return the conninfos to try in turn for the libpq conninfo `dsn`, whose requests have `deadline` seconds.
 
+    `settings` are the server's, for these connections; what the DSN says of them goes first.
     One for each server; with `target_session_attrs=prefer-standby`, each as a standby first and then as it is (libpq
     section 34.1.2). A statement is given up by the server too when its request's deadline is over, and a connection
     without a sign of life is dropped; what the DSN itself says about that goes first.
     """
     given = conninfo_to_dict(dsn)
     timeout = max(1, round(deadline * 1000))
-    options = f"-c statement_timeout={timeout} {given.get('options', '')}".strip()
+    ours = {"statement_timeout": str(timeout), **settings}
+    options = " ".join([*(f"-c {name}={value}" for name, value in ours.items()), given.get("options", "")]).strip()
     defaults = {**_KEEPALIVE, "tcp_user_timeout": str(timeout)}
     parameters: dict[str, str] = defaults | given | {"options": options, "client_encoding": "utf8"}
     if parameters.get("target_session_attrs") == "prefer-standby":
