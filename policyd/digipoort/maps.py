@@ -184,12 +184,31 @@ def map_type(settings: AdminSettings) -> str:
     return name
 
 
+def published_generation(folder: Path) -> int | None:
+    """Return which of the kept generations this host's maps are, None when that is not known."""
+    match _published_numbers(folder):
+        case [_, _, generation]:
+            return generation
+        case _:
+            return None
+
+
 def _published_state(folder: Path) -> _State | None:
+    match _published_numbers(folder):
+        case [counter]:
+            return _State(counter, -1)
+        case [counter, last, *_]:
+            return _State(counter, last)
+        case _:
+            return None
+
+
+def _published_numbers(folder: Path) -> list[int]:
+    """Return what _COUNTER holds: fewer numbers when an earlier version wrote it, none when it is not there."""
     try:
-        counter, *last = (folder / _COUNTER).read_text(encoding="ascii").split()
-        return _State(int(counter), int(last[0]) if last else -1)
+        return [int(number) for number in (folder / _COUNTER).read_text(encoding="ascii").split()]
     except (FileNotFoundError, ValueError):
-        return None
+        return []
 
 
 @contextlib.contextmanager

@@ -40,10 +40,9 @@ def look(settings: AdminSettings) -> MapState:
         tables = mapfiles.PostfixMaps(settings.postfix_config_directory, map_type)
         lacking = [name for name in (*maps.TARGETS, ALIAS) if not tables.is_whole(folder / name)]
         lacking += [] if (folder / PROFILES).exists() else [PROFILES]
-    kept = generations.kept(folder)
     return MapState(
         counter=maps.published_counter(folder),
-        generation=kept[0].number if kept else None,
+        generation=maps.published_generation(folder),
         held=generations.held(folder),
         map_type=map_type,
         type_fault=fault,
