@@ -69,7 +69,7 @@ def test_a_connection_that_ends_while_a_message_waits_refuses_it(gateway: Gatewa
         account = Account(trader.login, trader.password, address)
         gateway.send(account, [agency], compose(address, agency, unique, "x\n").as_bytes())
         gateway.wait_for(lambda: "deferred" in gateway.postfix("postqueue", "-j"), "a deferred message")
-        gateway.administer(("connection", "end", address, "AGS", "--on", "2020-12-31"))
+        gateway.administer(("connection", "end", address, "AGS", "--on", "2020-12-31", "--yes"))
     finally:
         gateway.control("start", "milter-acceptance")
     gateway.postfix("postqueue", "-f")

@@ -128,5 +128,5 @@ def test_a_host_does_not_go_back_to_what_a_late_standby_shows(filled: Pair, tmp_
     filled.replay()
     assert (
         digipoort(standby_dsn, "maps", "publish", **values).stdout
-        == f"published change {published}; changed files: -\n"
+        == f"published change {published}, generation 1; changed files: -\n"
     )

@@ -31,6 +31,9 @@ def doctor(context: click.Context, *, as_json: bool) -> None:
 
     The exit code is 0 when all is well or there are only warnings, 1 for a fault, 75 when no server of DIRECTORY_DSN
     answers.
+
+    \b
+    Example:  digipoort doctor --json
     """
     try:
         variables = read_variables()
