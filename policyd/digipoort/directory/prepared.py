@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import LiteralString
 
+    from psycopg import abc
+
     from digipoort.directory.servers import Connection, Row
 
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s|%%")
@@ -50,6 +52,15 @@ def numbered(query: LiteralString) -> Statement:
     return Statement(_PLACEHOLDER.sub(number, query).encode("utf-8"), tuple(names))
 
 
+@dataclass(slots=True)
+class _Prepared:
+    """A statement on the server, by its name there; `rows` turns its columns into values once it knows their types."""
+
+    name: bytes
+    rows: abc.Transformer
+    knows_types: bool = False
+
+
 class PreparedConnection:
     """Asks one statement at a time; after a fault, or a request that was cancelled, it can only be closed."""
 
@@ -57,10 +68,10 @@ class PreparedConnection:
         """Take over an open connection in autocommit mode, whose other methods must not be used any more."""
         self._connection = connection
         self._libpq = connection.pgconn
-        self._adapt = Transformer(connection)
+        self._values: abc.Transformer = Transformer(connection)
         self._statements: dict[LiteralString, Statement] = {}
         # The values' types are part of a prepared statement: an int is a smallint or a bigint by its size.
-        self._prepared: dict[tuple[LiteralString, tuple[int, ...] | None], bytes] = {}
+        self._prepared: dict[tuple[LiteralString, tuple[int, ...] | None], _Prepared] = {}
         self._answer: asyncio.Future[pq.abc.PGresult | None] | None = None
         self._result: pq.abc.PGresult | None = None
         self._fault: psycopg.Error | None = None
@@ -77,25 +88,26 @@ class PreparedConnection:
         if statement is None:
             statement = self._statements[query] = numbered(query)
         values = [parameters[name] for name in statement.names]
-        dumped = self._adapt.dump_sequence(values, [PyFormat.AUTO] * len(values))
-        key = (query, self._adapt.types)
-        name = self._prepared.get(key)
-        if name is None:
-            name = await self._prepare(statement.sql, key[1])
-            self._prepared[key] = name
-        result = await self._ask(lambda: self._libpq.send_query_prepared(name, dumped, self._adapt.formats))
-        self._adapt.set_pgresult(result)
-        return self._adapt.load_row(0, tuple)
+        dumped = self._values.dump_sequence(values, [PyFormat.AUTO] * len(values))
+        formats, key = self._values.formats, (query, self._values.types)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepared[key] = await self._prepare(statement.sql, key[1])
+        result = await self._ask(lambda: self._libpq.send_query_prepared(prepared.name, dumped, formats))
+        # That they are still the same is the server's care: it fails the statement when they are not.
+        prepared.rows.set_pgresult(result, set_loaders=not prepared.knows_types)
+        prepared.knows_types = True
+        return prepared.rows.load_row(0, tuple)
 
     async def close(self) -> None:
         """Close the connection; who still waits for an answer gets an error."""
         self._fail(psycopg.OperationalError("The connection was closed."))
         await self._connection.close()
 
-    async def _prepare(self, sql: bytes, types: Sequence[int] | None) -> bytes:
+    async def _prepare(self, sql: bytes, types: Sequence[int] | None) -> _Prepared:
         name = b"s%d" % len(self._prepared)
         await self._ask(lambda: self._libpq.send_prepare(name, sql, types))
-        return name
+        return _Prepared(name, Transformer(self._connection))
 
     async def _ask(self, send: Callable[[], None]) -> pq.abc.PGresult:
         """Send one command and return its result. Raises psycopg.Error."""
