@@ -168,6 +168,18 @@ async def _pids(pool: DirectoryPool) -> object:
     return row[0] if row else None
 
 
+def test_a_place_is_free_as_soon_as_the_answer_is_there_and_not_when_it_is_a_fault(empty_database: str) -> None:
+    async def scenario(connection: PreparedConnection) -> None:
+        told: list[str] = []
+        assert await connection.fetch_one("SELECT 1", {}, lambda: told.append("answer")) == (1,)
+        assert told == ["answer"]
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await connection.fetch_one("SELECT 1 / 0", {}, lambda: told.append("fault"))
+        assert told == ["answer"]
+
+    _run(empty_database, scenario)
+
+
 def test_the_pool_replaces_a_connection_that_was_cut_or_given_up(empty_database: str) -> None:
     async def run() -> None:
         pool = open_pool(empty_database, 1, 5.0)

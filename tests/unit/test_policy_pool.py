@@ -15,7 +15,7 @@ from digipoort.directory.pool import MAX_CONNECTION_AGE_SECONDS, DirectoryPool, 
 from digipoort.directory.servers import connect_first, connection_attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_mock import MockerFixture
 
@@ -39,6 +39,11 @@ class _Server:
         self.closed = 0
         self.behaviour: BaseException | float | None = None
         self.broken: set[int] = set()
+        self.asked: list[str] = []
+        self.asked_twice = asyncio.Event()
+        # Whether a connection tells that the answer is there, and waits for `read` before it hands it over.
+        self.tells_early = False
+        self.read = asyncio.Event()
 
     async def connect(self) -> _Connection:
         if self.down:
@@ -52,12 +57,20 @@ class _Connection:
         self._server = server
         self._number = number
 
-    async def fetch_one(self, _query: LiteralString, _parameters: Mapping[str, object]) -> tuple[Any, ...]:
+    async def fetch_one(
+        self, query: LiteralString, _parameters: Mapping[str, object], free: Callable[[], None]
+    ) -> tuple[Any, ...]:
+        self._server.asked.append(query)
+        if len(self._server.asked) > 1:
+            self._server.asked_twice.set()
         if self._number in self._server.broken:
             raise BROKEN
         if isinstance(self._server.behaviour, BaseException):
             raise self._server.behaviour
         await asyncio.sleep(self._server.behaviour or 0)
+        if self._server.tells_early:
+            free()
+            await self._server.read.wait()
         return (self._number,)
 
     async def close(self) -> None:
@@ -89,6 +102,42 @@ def test_no_more_connections_than_allowed_and_waiting_is_fair() -> None:
         await asyncio.gather(*(ask(number) for number in range(60)))
         assert server.made == 3
         assert all(abs(place - number) < 6 for place, number in enumerate(finished))
+
+    asyncio.run(run())
+
+
+def test_the_next_statement_is_sent_before_an_answer_is_read() -> None:
+    async def run() -> None:
+        server = _Server()
+        server.tells_early = True
+        pool = DirectoryPool(server.connect, 1)
+        asking = [asyncio.create_task(pool.fetch_one(name, {})) for name in ("first", "second")]
+        async with asyncio.timeout(5):
+            await server.asked_twice.wait()
+        assert not any(task.done() for task in asking)
+        server.read.set()
+        assert await asyncio.gather(*asking) == [(1,), (1,)]
+        assert server.asked == ["first", "second"]
+
+    asyncio.run(run())
+
+
+def test_who_gives_up_an_answer_that_is_there_leaves_the_connection_to_the_next() -> None:
+    async def run() -> None:
+        server = _Server()
+        server.tells_early = True
+        pool = DirectoryPool(server.connect, 1)
+        first, second = (asyncio.create_task(pool.fetch_one(name, {})) for name in ("first", "second"))
+        async with asyncio.timeout(5):
+            await server.asked_twice.wait()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        server.read.set()
+        assert await second == (1,)
+        assert (server.made, server.closed) == (1, 0)
+        # And no lane was lost or doubled.
+        assert await asyncio.gather(*(pool.fetch_one("more", {}) for _ in range(3))) == [(1,)] * 3
 
     asyncio.run(run())
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -42,8 +43,13 @@ class DirectoryUnavailable(Exception):  # noqa: N818 - a state of affairs, as th
 class Asked(Protocol):
     """What the pool needs of a connection: PreparedConnection's methods."""
 
-    async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
-        """Return the first row of a statement, or None when it has no rows. Raises psycopg.Error."""
+    async def fetch_one(
+        self, query: LiteralString, parameters: Mapping[str, object], free: Callable[[], None]
+    ) -> Row | None:
+        """Return the first row of a statement, or None when it has no rows; `free` may be called when it is known.
+
+        Raises psycopg.Error.
+        """
 
     async def close(self) -> None:
         """Close it, whatever state it is in."""
@@ -67,22 +73,39 @@ class DirectoryPool:
         DirectoryUnavailable when that fails too, and psycopg.DataError when a parameter is one that PostgreSQL cannot
         take.
         """
-        async with self._turn:
-            # The one used last is the one most likely to be connected.
-            lane = self._free.pop()
-            try:
-                return await lane.fetch_one(query, parameters)
-            except psycopg.DataError:
-                raise
-            except psycopg.Error as error:
-                raise DirectoryUnavailable(" ".join(str(error).split()) or type(error).__name__) from error
-            finally:
-                self._free.append(lane)
+        await self._turn.acquire()
+        # The one used last is the one most likely to be connected.
+        loan = _Loan(self._free.pop(), self._free, self._turn)
+        try:
+            return await loan.lane.fetch_one(query, parameters, loan)
+        except psycopg.DataError:
+            raise
+        except psycopg.Error as error:
+            raise DirectoryUnavailable(" ".join(str(error).split()) or type(error).__name__) from error
+        finally:
+            loan.end()
 
     async def close(self) -> None:
         """Close every connection; a request that is still under way fails."""
         for lane in self._lanes:
             await lane.close()
+
+
+@dataclass(slots=True)
+class _Loan:
+    """A lane in one request's hands; it ends when the answer is there, however late the request takes note of it."""
+
+    lane: _Lane
+    free: list[_Lane]
+    turn: asyncio.Semaphore
+    over: bool = False
+
+    def end(self) -> None:
+        """Let the next request have the lane; a second time nothing happens."""
+        if not self.over:
+            self.over = True
+            self.free.append(self.lane)
+            self.turn.release()
 
 
 class _Lane:
@@ -93,11 +116,11 @@ class _Lane:
         self._connection: Asked | None = None
         self._renew_at = 0.0
 
-    async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
+    async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object], loan: _Loan) -> Row | None:
         """Ask over the connection there is; over a new one if there is none, or it turns out to be broken."""
         if self._connection is not None and time.monotonic() < self._renew_at:
             try:
-                return await self._ask(self._connection, query, parameters)
+                return await self._ask(self._connection, query, parameters, loan)
             except psycopg.DataError:
                 raise
             except psycopg.Error:
@@ -106,14 +129,18 @@ class _Lane:
         await self.close()
         self._connection = await self._connect()
         self._renew_at = time.monotonic() + MAX_CONNECTION_AGE_SECONDS
-        return await self._ask(self._connection, query, parameters)
+        return await self._ask(self._connection, query, parameters, loan)
 
-    async def _ask(self, connection: Asked, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
+    async def _ask(
+        self, connection: Asked, query: LiteralString, parameters: Mapping[str, object], loan: _Loan
+    ) -> Row | None:
         try:
-            return await connection.fetch_one(query, parameters)
+            return await connection.fetch_one(query, parameters, loan.end)
         except BaseException:
-            # Cancelled in the middle, or failed: a late answer must never be taken for that of the next request.
-            await self.close()
+            # Cancelled in the middle, or failed: a late answer must never be taken for that of the next request. When
+            # the answer was there, the connection is another request's already.
+            if not loan.over:
+                await self.close()
             raise
 
     async def close(self) -> None:

@@ -61,6 +61,10 @@ class _Prepared:
     knows_types: bool = False
 
 
+def _nothing() -> None:
+    """Do nothing: nobody waits, or a statement was only prepared."""
+
+
 class PreparedConnection:
     """Asks one statement at a time; after a fault, or a request that was cancelled, it can only be closed."""
 
@@ -74,15 +78,19 @@ class PreparedConnection:
         self._prepared: dict[tuple[LiteralString, tuple[int, ...] | None], _Prepared] = {}
         self._answer: asyncio.Future[pq.abc.PGresult | None] | None = None
         self._result: pq.abc.PGresult | None = None
+        self._free: Callable[[], None] = _nothing
         self._fault: psycopg.Error | None = None
         self._loop = asyncio.get_running_loop()
         self._socket = self._libpq.socket
         self._loop.add_reader(self._socket, self._read)
 
-    async def fetch_one(self, query: LiteralString, parameters: Mapping[str, object]) -> Row | None:
+    async def fetch_one(
+        self, query: LiteralString, parameters: Mapping[str, object], free: Callable[[], None] = _nothing
+    ) -> Row | None:
         """Return the first row of a statement, or None when it has no rows.
 
-        Raises psycopg.Error: DataError when PostgreSQL cannot take a parameter.
+        `free` is called as soon as the answer is there and is no fault: the next statement can be sent before this
+        one's row is read. Raises psycopg.Error: DataError when PostgreSQL cannot take a parameter.
         """
         statement = self._statements.get(query)
         if statement is None:
@@ -93,7 +101,7 @@ class PreparedConnection:
         prepared = self._prepared.get(key)
         if prepared is None:
             prepared = self._prepared[key] = await self._prepare(statement.sql, key[1])
-        result = await self._ask(lambda: self._libpq.send_query_prepared(prepared.name, dumped, formats))
+        result = await self._ask(lambda: self._libpq.send_query_prepared(prepared.name, dumped, formats), free)
         # That they are still the same is the server's care: it fails the statement when they are not.
         prepared.rows.set_pgresult(result, set_loaders=not prepared.knows_types)
         prepared.knows_types = True
@@ -106,18 +114,20 @@ class PreparedConnection:
 
     async def _prepare(self, sql: bytes, types: Sequence[int] | None) -> _Prepared:
         name = b"s%d" % len(self._prepared)
-        await self._ask(lambda: self._libpq.send_prepare(name, sql, types))
+        await self._ask(lambda: self._libpq.send_prepare(name, sql, types), _nothing)
         return _Prepared(name, Transformer(self._connection))
 
-    async def _ask(self, send: Callable[[], None]) -> pq.abc.PGresult:
-        """Send one command and return its result. Raises psycopg.Error."""
+    async def _ask(self, send: Callable[[], None], free: Callable[[], None]) -> pq.abc.PGresult:
+        """Send one command and return its result; `free` as in fetch_one. Raises psycopg.Error."""
         if self._fault is not None:
             raise self._fault
-        self._result, self._answer = None, self._loop.create_future()
+        self._result, self._free = None, free
+        answer: asyncio.Future[pq.abc.PGresult | None] = self._loop.create_future()
+        self._answer = answer
         send()
         if self._libpq.flush():
             self._loop.add_writer(self._socket, self._write)
-        result = await self._answer
+        result = await answer
         if result is None:
             raise psycopg.OperationalError("The server gave no answer.")
         if result.status not in _DONE:
@@ -148,8 +158,12 @@ class PreparedConnection:
             self._fail(error)
 
     def _answered(self) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(self._result)
+        answer, result = self._answer, self._result
+        if answer is not None and not answer.done():
+            if result is not None and result.status in _DONE:
+                # First, so that whose turn it is goes on before who has the answer: the server works meanwhile.
+                self._free()
+            answer.set_result(result)
 
     def _fail(self, fault: psycopg.Error) -> None:
         """Ask nothing more of this connection."""
