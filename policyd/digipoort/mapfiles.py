@@ -132,7 +132,10 @@ def replace_text(new: Path, published: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TableUpdate:
-    """The change of one published table to the new text, in two steps: first what is new, then without what is gone."""
+    """The change of one published table to the new text, in two steps: first what is new, then without what is gone.
+
+    What takes long, the building of a new table, is done before, by `prepare`, which changes nothing that is published.
+    """
 
     maps: PostfixMaps
     new: Path
@@ -143,9 +146,17 @@ class TableUpdate:
         """Tell whether the table is different from what the new text makes; if not, it is not touched."""
         return self.difference != UNCHANGED or not self.maps.is_whole(self.published)
 
+    def prepare(self) -> None:
+        """Build the table of the first step, if it takes a new one; tables of different texts may be built at once."""
+        if self._is_in_place():
+            return
+        if self.difference.removed:
+            write_text(self._both, union(self.new, self.published))
+        self.maps.build(self._both if self.difference.removed else self.new)
+
     def add(self) -> None:
-        """Put in force what is new, and keep what is gone."""
-        in_place = self.maps.can_change(self.published, self.difference)
+        """Put in force what is new, and keep what is gone. Comes after `prepare`."""
+        in_place = self._is_in_place()
         # A table and its text are not replaced at once: if the publication dies between, the text does not tell.
         _mark(self.published).touch()
         sync(self.published.parent)
@@ -153,12 +164,8 @@ class TableUpdate:
             _mark(self.published).write_bytes(_MARK_IN_PLACE)
             if self.difference.put:
                 self.maps.put(self.published, self.difference.put)
-        elif self.difference.removed:
-            both = self.new.with_name(f"{self.new.name}.union")
-            write_text(both, union(self.new, self.published))
-            self._replace(both)
         else:
-            self._replace(self.new)
+            self._replace(self._both if self.difference.removed else self.new)
 
     def finish(self) -> None:
         """Take out what is gone; the published text is the new one then."""
@@ -167,12 +174,22 @@ class TableUpdate:
                 self.maps.take(self.published, self.difference.gone)
             self.new.replace(self.published)
         elif self.new.exists():
+            self.maps.build(self.new)
             self._replace(self.new)
         sync(self.published.parent)
         _mark(self.published).unlink()
 
+    @property
+    def _both(self) -> Path:
+        """The text of what is new and of what is gone."""
+        return self.new.with_name(f"{self.new.name}.union")
+
+    def _is_in_place(self) -> bool:
+        return self.maps.can_change(self.published, self.difference)
+
     def _replace(self, text: Path) -> None:
-        built = self.maps.build(text)
+        """Put a text and the table that was built of it in the published ones' places."""
+        built = self.maps.table_of(text)
         sync(built)
         built.replace(self.maps.table_of(self.published))
         text.replace(self.published)

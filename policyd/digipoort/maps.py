@@ -20,6 +20,7 @@ import fcntl
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -46,6 +47,7 @@ _STAGING_PREFIX: Final = ".new-"
 _LOCK_SECONDS: Final = 30.0
 _READ_SECONDS: Final = 600.0
 _LOCK_PAUSE: Final = 0.1
+_BUILDERS: Final = 2
 
 
 class PublishGuardError(PublishError):
@@ -323,6 +325,9 @@ def _switch(
     }
     changed = {name for name, update in updates.items() if update.is_needed()}
     targets = [updates[name] for name in TARGETS if name in changed]
+    # Nothing is changed before all can be; each is a process of its own.
+    with ThreadPoolExecutor(_BUILDERS) as builders:
+        list(builders.map(mapfiles.TableUpdate.prepare, [updates[name] for name in sorted(changed)]))
     for update in targets:
         update.add()
     # A removed address needs no profile while its alias is still there: the milter's answer without one is temporary.

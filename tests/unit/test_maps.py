@@ -391,6 +391,7 @@ def test_a_table_that_died_between_two_renames_is_made_again(tmp_path: Path, mon
         new.write_bytes(text)
         update = mapfiles.TableUpdate(postfix, new, published, mapfiles.compare(new, published))
         if update.is_needed():
+            update.prepare()
             update.add()
             update.finish()
             return True
