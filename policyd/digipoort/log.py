@@ -6,10 +6,13 @@ docs/logs.md lists the events; a test keeps that list complete.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import select
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 FIRST_KEYS: Final = ("event", "ref", "queue_id", "reason", "elapsed_ms")
 # RFC 5424 section 6.1 lets a receiver cut lines over 2048 octets; one value never takes the whole line.
 MAX_VALUE_CHARACTERS: Final = 500
+_STDERR: Final = 2
 _LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -44,6 +48,8 @@ class _Syslog:
         self._address = address
         self._ident = f"{program}[{os.getpid()}]: "
         self._socket: socket.socket | None = None
+        # The milter's threads share one logger.
+        self._lock = threading.Lock()
 
     def debug(self, line: str) -> None:
         self._write(_DEBUG, line)
@@ -58,11 +64,15 @@ class _Syslog:
         self._write(_ERROR, line)
 
     def _write(self, priority: int, line: str) -> None:
-        """Send a line; on standard error (the journal, under systemd) it stays when syslog is deaf: mail must go on."""
+        """Send a line, or say it on standard error (the journal, under systemd); a deaf syslog must not stop mail."""
         try:
-            self._send(f"<{priority}>{self._ident}{line}".encode())
+            with self._lock:
+                self._send(f"<{priority}>{self._ident}{line}".encode())
         except OSError:
-            print(self._ident + line, file=sys.stderr)  # noqa: T201
+            # The journal may be the deaf syslog itself, and standard error a stream to it that waits.
+            with contextlib.suppress(OSError, ValueError):
+                if select.select([], [_STDERR], [], 0)[1]:
+                    print(self._ident + line, file=sys.stderr)  # noqa: T201
 
     def _send(self, datagram: bytes) -> None:
         """Send over the connection there is; over a new one when syslog was started again. Raises OSError."""

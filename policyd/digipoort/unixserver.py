@@ -45,6 +45,7 @@ class UnixServer:
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
         self._connections: set[_Connection] = set()
+        self._stopping = False
 
     async def start(self, path: Path) -> None:
         """Listen at `path`, mode 0660; a socket that a former process left there is replaced.
@@ -65,6 +66,7 @@ class UnixServer:
 
     async def stop(self, drain_seconds: float) -> int:
         """Stop listening, let requests under way finish for `drain_seconds`, and return how many were then cut off."""
+        self._stopping = True
         if self._server is not None:
             self._server.close()
         if self._path is not None:
@@ -80,9 +82,12 @@ class UnixServer:
         return len(late)
 
     def _connection(self) -> _Connection:
-        return _Connection(
-            self._service, Requests(self._terminator, self._max_request), self._max_request, self._connections
-        )
+        requests = Requests(self._terminator, self._max_request)
+        connection = _Connection(self._service, requests, self._max_request, self._connections)
+        if self._stopping:
+            # It was accepted just before the socket was closed.
+            connection.finish()
+        return connection
 
 
 class _Connection(asyncio.Protocol):
@@ -110,6 +115,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
+        if self._finishing:
+            transport.close()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the client; a request under way is answered for the log's sake."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +106,57 @@ def test_a_syslog_that_does_not_read_never_makes_a_daemon_wait(
         logger.info("written", number=number)
     assert "event=written number=1999" in capsys.readouterr().err
     assert b"event=written number=0" in syslog.recv(1000)
+
+
+def test_threads_share_a_logger_while_syslog_is_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = log.configure("digipoort-test", tmp_path / "log", "info")
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            logger.info("written")
+
+    with ThreadPoolExecutor(8) as threads:
+        writing = [threads.submit(write) for _ in range(8)]
+        for _ in range(20):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+                server.bind(str(tmp_path / "log"))
+                server.settimeout(5)
+                assert server.recv(4096).endswith(b": event=written")
+            (tmp_path / "log").unlink()
+        stop.set()
+    assert [task.result() for task in writing] == [None] * 8
+    capsys.readouterr()
+
+
+_DEAF = """
+import socket, sys
+from pathlib import Path
+from digipoort import log
+deaf = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+deaf.bind(sys.argv[1])
+logger = log.configure("digipoort-test", Path(sys.argv[1]), "info")
+for number in range(3000):
+    logger.info("written", number=number, text="x" * 400)
+"""
+
+
+def test_a_standard_error_that_nobody_reads_never_makes_a_daemon_wait(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [sys.executable, "-c", _DEAF, str(tmp_path / "log")]
+        assert subprocess.run(command, check=False, stderr=theirs.fileno(), timeout=60).returncode == 0
+        assert b"event=written number=" in ours.recv(4096)
+
+
+def test_a_standard_error_that_is_closed_harms_nobody(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        command = [sys.executable, "-c", _DEAF, str(tmp_path / "log")]
+        assert subprocess.run(command, check=False, stderr=theirs.fileno(), timeout=60).returncode == 0
 
 
 def test_a_value_stays_bounded_when_it_is_made_printable(caplog: pytest.LogCaptureFixture) -> None:

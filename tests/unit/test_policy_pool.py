@@ -44,6 +44,7 @@ class _Server:
         # Whether a connection tells that the answer is there, and waits for `read` before it hands it over.
         self.tells_early = False
         self.read = asyncio.Event()
+        self.unreadable: set[str] = set()
 
     async def connect(self) -> _Connection:
         if self.down:
@@ -71,6 +72,8 @@ class _Connection:
         if self._server.tells_early:
             free()
             await self._server.read.wait()
+        if query in self._server.unreadable:
+            raise psycopg.InterfaceError("a row that cannot be read")
         return (self._number,)
 
     async def close(self) -> None:
@@ -138,6 +141,24 @@ def test_who_gives_up_an_answer_that_is_there_leaves_the_connection_to_the_next(
         assert (server.made, server.closed) == (1, 0)
         # And no lane was lost or doubled.
         assert await asyncio.gather(*(pool.fetch_one("more", {}) for _ in range(3))) == [(1,)] * 3
+
+    asyncio.run(run())
+
+
+def test_a_fault_after_the_answer_leaves_the_connection_to_the_next() -> None:
+    async def run() -> None:
+        server = _Server()
+        server.tells_early = True
+        server.unreadable = {"first"}
+        pool = DirectoryPool(server.connect, 1)
+        first, second = (asyncio.create_task(pool.fetch_one(name, {})) for name in ("first", "second"))
+        async with asyncio.timeout(5):
+            await server.asked_twice.wait()
+        server.read.set()
+        with pytest.raises(DirectoryUnavailable):
+            await first
+        assert await second == (1,)
+        assert (server.made, server.closed, server.asked) == (1, 0, ["first", "second"])
 
     asyncio.run(run())
 

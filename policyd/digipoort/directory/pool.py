@@ -124,8 +124,9 @@ class _Lane:
             except psycopg.DataError:
                 raise
             except psycopg.Error:
+                if loan.over:
+                    raise
                 # Whatever it was, a connection with a past is not evidence against the directory; a fresh one is.
-                pass
         await self.close()
         self._connection = await self._connect()
         self._renew_at = time.monotonic() + MAX_CONNECTION_AGE_SECONDS

@@ -9,6 +9,7 @@ Command Processing").
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -154,6 +155,9 @@ class PreparedConnection:
                 # Of a command that fails after its first row, the fault counts.
                 if self._result is None or result.status not in _DONE:
                     self._result = result
+                if result.status not in _DONE:
+                    # Raises when libpq closed it, which it does by itself where it no longer understands the server.
+                    _ = self._libpq.socket
         except psycopg.Error as error:
             self._fail(error)
 
@@ -167,13 +171,14 @@ class PreparedConnection:
 
     def _fail(self, fault: psycopg.Error) -> None:
         """Ask nothing more of this connection."""
-        if self._fault is None:
-            self._fault = fault
-            # A socket at its end is readable for ever.
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(fault)
+        if self._fault is None:
+            self._fault = fault
+            # A socket at its end is readable for ever; one that libpq closed already is nobody's.
+            for remove in (self._loop.remove_reader, self._loop.remove_writer):
+                with contextlib.suppress(OSError):
+                    remove(self._socket)
 
 
 def _error(result: pq.abc.PGresult) -> psycopg.Error:

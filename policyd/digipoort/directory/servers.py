@@ -39,7 +39,11 @@ async def connect_first(attempts: Sequence[str], seconds: float) -> Connection:
             fault = error
         except TimeoutError:
             fault = psycopg.errors.ConnectionTimeout(f"The server gave no connection within {seconds:.2f} seconds.")
-    raise fault
+    try:
+        raise fault
+    finally:
+        # It would refer to this frame and be referred to by it, and keep its socket open until a garbage collection.
+        del fault
 
 
 def connection_attempts(dsn: str, deadline: float, settings: Mapping[str, str] = MappingProxyType({})) -> list[str]:
