@@ -72,6 +72,20 @@ class Published:
     changed: tuple[str, ...]
     elapsed_ms: float
 
+    def changed_files(self) -> str:
+        """Return the names of the files that changed as one word, a hyphen when none did."""
+        return ",".join(self.changed) or "-"
+
+    def told(self) -> dict[str, object]:
+        """Return what a log line tells of it."""
+        return {
+            "elapsed_ms": self.elapsed_ms,
+            "counter": self.counter,
+            "generation": self.generation,
+            "changed": self.changed_files(),
+            **self.counts,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _State:

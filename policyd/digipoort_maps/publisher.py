@@ -78,15 +78,7 @@ class Publisher:
             self._told = ""
             self._done = published.counter
             if published.changed:
-                changed = ",".join(published.changed)
-                self._log.info(
-                    "maps_published",
-                    elapsed_ms=published.elapsed_ms,
-                    counter=published.counter,
-                    generation=published.generation,
-                    changed=changed,
-                    **published.counts,
-                )
+                self._log.info("maps_published", **published.told())
         if whole:
             self._due = started + self._settings.maps_full_check_seconds
 

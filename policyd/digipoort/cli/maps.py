@@ -40,16 +40,8 @@ def publish(*, allow_older: bool, force: bool) -> None:
     except Exception as error:
         logger.error("maps_not_published", detail=str(error))  # noqa: TRY400 - the end of the program tells the rest
         raise
-    changed = ",".join(published.changed) or "-"
-    logger.info(
-        "maps_published",
-        elapsed_ms=published.elapsed_ms,
-        counter=published.counter,
-        generation=published.generation,
-        changed=changed,
-        **published.counts,
-    )
-    click.echo(f"published change {published.counter}, generation {published.generation}; changed files: {changed}")
+    logger.info("maps_published", **published.told())
+    click.echo(f"published {_told(published)}")
 
 
 @maps.command()
@@ -66,15 +58,13 @@ def rollback(*, generation: int | None) -> None:
     settings = frame.admin_settings()
     logger = _configured_log(settings)
     published = publication.roll_back(settings, generation)
-    changed = ",".join(published.changed) or "-"
-    logger.warning(
-        "maps_rolled_back",
-        elapsed_ms=published.elapsed_ms,
-        counter=published.counter,
-        generation=published.generation,
-        changed=changed,
-    )
-    click.echo(f"back to change {published.counter}, now generation {published.generation}; changed files: {changed}")
+    logger.warning("maps_rolled_back", **published.told())
+    click.echo(f"back to {_told(published)}")
+
+
+def _told(published: publication.Published) -> str:
+    files = published.changed_files()
+    return f"change {published.counter}, generation {published.generation}; changed files: {files}"
 
 
 @maps.command()
