@@ -34,7 +34,9 @@ async def connect_first(attempts: Sequence[str], seconds: float) -> Connection:
     for conninfo in attempts:
         try:
             async with asyncio.timeout(seconds):
-                return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+                # The DSN's connect_timeout would make psycopg 3.1 wait with asyncio.wait_for, which Python 3.11 lets
+                # swallow a cancellation: the limit is the one above.
+                return await psycopg.AsyncConnection.connect(conninfo, autocommit=True, connect_timeout=0)
         except psycopg.OperationalError as error:
             fault = error
         except TimeoutError:
@@ -49,10 +51,10 @@ async def connect_first(attempts: Sequence[str], seconds: float) -> Connection:
 def connection_attempts(dsn: str, deadline: float, settings: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Return the conninfos to try in turn for the libpq conninfo `dsn`, whose requests have `deadline` seconds.
 
-    `settings` are the server's, for these connections; what the DSN says of them goes first.
     One for each server; with `target_session_attrs=prefer-standby`, each as a standby first and then as it is (libpq
     section 34.1.2). A statement is given up by the server too when its request's deadline is over, and a connection
-    without a sign of life is dropped; what the DSN itself says about that goes first.
+    without a sign of life is dropped; `settings` are more of the server's, for these connections. What the DSN itself
+    says about any of that goes first.
     """
     given = conninfo_to_dict(dsn)
     timeout = max(1, round(deadline * 1000))
