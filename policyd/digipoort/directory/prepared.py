@@ -123,11 +123,11 @@ class PreparedConnection:
         if self._fault is not None:
             raise self._fault
         self._result, self._free = None, free
-        answer: asyncio.Future[pq.abc.PGresult | None] = self._loop.create_future()
-        self._answer = answer
         send()
         if self._libpq.flush():
             self._loop.add_writer(self._socket, self._write)
+        answer: asyncio.Future[pq.abc.PGresult | None] = self._loop.create_future()
+        self._answer = answer
         result = await answer
         if result is None:
             raise psycopg.OperationalError("The server gave no answer.")
