@@ -90,7 +90,7 @@ def check(  # noqa: PLR0913 - click hands in each option
         else:
             judged = judge(_Question(str(login), str(sender), str(recipient), size))
             explained.show(judged, explained.involved(connection, judged), as_json=as_json)
-            refused = bool(judged.submission.finding or judged.acceptance.finding)
+            refused = judged.is_refused()
     if refused:
         context.exit(EXIT_REFUSED)
 
@@ -123,9 +123,8 @@ def _audit(file: IO[str], judge: Callable[[_Question], Judged]) -> bool:
         except ValueError:
             raise Failure(f"Line {number} is not login,sender,recipient or login,sender,recipient,size.") from None
         judged = judge(asked)
-        codes = [judged.submission.code(), judged.acceptance.code()]
-        written.writerow([*row[:3], asked.size, *codes])
-        refused = refused or codes != ["allowed", "allowed"]
+        written.writerow([*row[:3], asked.size, judged.submission.code(), judged.acceptance.code()])
+        refused = refused or judged.is_refused()
     return refused
 
 

@@ -51,6 +51,10 @@ class Judged:
     submission: Verdict[decision.SubmissionRow]
     acceptance: Verdict[decision.AcceptanceRow]
 
+    def is_refused(self) -> bool:
+        """Tell whether a stage refuses."""
+        return bool(self.submission.finding or self.acceptance.finding)
+
 
 def involved(connection: Connection[TupleRow], judged: Judged) -> list[Involved]:
     """Return the objects that the message's names stand for: login, addresses, their parties, and connections."""

@@ -24,6 +24,7 @@ from digipoort.directory.objects import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import date
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -82,6 +83,12 @@ def unknown(
     """Return the error that tells that nothing of a kind has this name, and which names are like it."""
     near = nearest(connection, kind, name)
     return UnknownObjectError(f"There is no {_NAMINGS[kind].noun} {name}{advice}.{question(near)}")
+
+
+def unknown_connection(address: str, flow: str, valid_from: date | None) -> UnknownObjectError:
+    """Return the error that tells that an address has no connection to a flow, from that day on if one is given."""
+    since = "" if valid_from is None else f" from {valid_from}"
+    return UnknownObjectError(f"There is no connection of {address} to {flow}{since}.")
 
 
 def question(near: Iterable[str]) -> str:

@@ -81,8 +81,7 @@ def _unknown(
     if kind is FlowConnection:
         names.row_id(connection, Address, key["address"])
         names.row_id(connection, Flow, key["flow"])
-        since = "" if key["valid_from"] is None else f" from {key['valid_from']}"
-        return names.UnknownObjectError(f"There is no connection of {key['address']} to {key['flow']}{since}.")
+        return names.unknown_connection(key["address"], key["flow"], key["valid_from"])
     (name,) = key.values()
     return names.unknown(connection, kind, name)
 

@@ -146,9 +146,7 @@ def _update_item(
     if _touches(connection, query, values):
         return
     if isinstance(item, FlowConnection):
-        raise names.UnknownObjectError(
-            f"There is no connection of {item.address} to {item.flow} from {item.valid_from}."
-        )
+        raise names.unknown_connection(item.address, item.flow, item.valid_from)
     raise names.unknown(connection, type(item), key_of(item)[1])
 
 
