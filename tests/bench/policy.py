@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import operator
-import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -34,7 +32,7 @@ from tests.bench import clients, large_directory
 from tests.bench.clients import SECONDS, WARM_UP
 from tests.bench.rounds import Side, compare
 from tests.postgres import private_cluster
-from tests.unit.directory_samples import SETTINGS
+from tests.unit.policyd_process import running_policyd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,22 +140,12 @@ def policyd(dsn: str) -> Iterator[Path]:
         folder = Path(name)
         # As on a host: Postfix reaches the socket as a member of its group.
         folder.chmod(0o755)
-        stderr = stack.enter_context((folder / "log").open("wb"))
-        environment = {
-            **os.environ, **SETTINGS, "DIRECTORY_DSN": dsn, "DIRECTORY_WRITE_DSN": dsn,
-            "POLICYD_SOCKET": str(folder / "policyd.sock"), "RESUBMISSION_SOCKET": str(folder / "resubmission.sock"),
-            "SYSLOG_SOCKET": str(folder / "syslog.sock"),
-        }  # fmt: skip
-        stack.enter_context(_syslog(folder / "syslog.sock", folder / "mail.log"))
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "digipoort_policyd"], env=environment, stderr=stderr, group="postfix"
-        )
-        try:
-            _wait_for(folder / "policyd.sock")
-            yield folder / "policyd.sock"
-        finally:
-            daemon.send_signal(signal.SIGTERM)
-            daemon.wait(30)
+        syslog = folder / "syslog.sock"
+        stack.enter_context(_syslog(syslog, folder / "mail.log"))
+        settings = {"DIRECTORY_DSN": dsn, "DIRECTORY_WRITE_DSN": dsn, "SYSLOG_SOCKET": str(syslog)}
+        stack.enter_context(running_policyd(folder, "postfix", **settings))
+        _wait_for(folder / "policyd.sock")
+        yield folder / "policyd.sock"
 
 
 @contextlib.contextmanager

@@ -73,8 +73,8 @@ class Client:
 
 
 @contextlib.contextmanager
-def running_policyd(folder: Path, **settings: str) -> Iterator[Policyd]:
-    """Run the daemon with its sockets in `folder`."""
+def running_policyd(folder: Path, group: str | None = None, **settings: str) -> Iterator[Policyd]:
+    """Run the daemon with its sockets in `folder`, which are the group's if one is named."""
     sockets = {f"{name.upper()}_SOCKET": str(folder / f"{name}.sock") for name in ("policyd", "resubmission")}
     with (folder / "policyd.log").open("wb") as log:
         process = subprocess.Popen(
@@ -82,6 +82,7 @@ def running_policyd(folder: Path, **settings: str) -> Iterator[Policyd]:
             env={**os.environ, **SETTINGS, **sockets, **settings},
             stdin=subprocess.DEVNULL,
             stderr=log,
+            group=group,
         )
     try:
         yield Policyd(folder)
