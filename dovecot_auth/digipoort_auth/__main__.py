@@ -11,10 +11,10 @@ from digipoort.directory.pool import open_pool
 from digipoort.passwords import hash_password
 from digipoort.settings import AuthdSettings
 from digipoort.unixserver import UnixServer
-from digipoort_auth.directory import find_credential
+from digipoort_auth.directory import find_credential, find_login, find_mailbox
 from digipoort_auth.hashing import HashWorkers
 from digipoort_auth.protocol import END_OF_LINE, MAX_LINE_OCTETS
-from digipoort_auth.service import AuthService
+from digipoort_auth.service import AuthService, Directory
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -36,12 +36,19 @@ async def serve(settings: AuthdSettings, logger: FilteringBoundLogger) -> None:
     stop = daemon.stop_event()
     pool = open_pool(settings.directory_dsn, settings.directory_connections, settings.request_deadline)
     workers = HashWorkers(settings.hash_workers)
+    directory = Directory(
+        functools.partial(find_credential, pool.fetch_one, settings.directory_timezone),
+        functools.partial(find_login, pool.fetch_one),
+        functools.partial(find_mailbox, pool.fetch_one),
+        settings.request_deadline,
+    )
     service = AuthService(
-        functools.partial(find_credential, pool.fetch_one),
+        directory,
         workers.verify,
         logger,
         decoy=hash_password(secrets.token_urlsafe().encode()),
-        deadline=settings.request_deadline,
+        deadline=settings.login_deadline,
+        mailbox_domain=settings.mailbox_domain,
     )
     server = UnixServer(service, terminator=END_OF_LINE, max_request=MAX_LINE_OCTETS)
     await server.start(settings.authd_socket)

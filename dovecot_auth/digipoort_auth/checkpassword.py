@@ -50,7 +50,8 @@ def main(arguments: list[str], environment: dict[bytes, bytes]) -> None:
         raise NoVerdictError("lookups without a password are not supported: userdb must not be checkpassword")
     login, password = read_credentials()
     client = environment.get(b"TCPREMOTEIP") or environment.get(b"AUTH_RIP", b"")
-    line = ask(socket, request(environment.get(b"SERVICE", b""), login, password, client))
+    secured = bool(environment.get(b"AUTH_SECURED"))
+    line = ask(socket, request(environment.get(b"SERVICE", b""), login, password, client, secured=secured))
     if line == b"fail\n":
         leave(EXIT_REFUSED)
     mailbox = accepted_mailbox(line, login.lower())
@@ -79,9 +80,11 @@ def read_credentials() -> tuple[bytes, bytes]:
     return login, rest[0]
 
 
-def request(service: bytes, login: bytes, password: bytes, client: bytes) -> bytes:
-    """Return the request line for authd, LF included."""
+def request(service: bytes, login: bytes, password: bytes, client: bytes, *, secured: bool) -> bytes:
+    """Return the request line for authd, LF included; `secured`: the user's connection is encrypted."""
     fields = {b"service": service, b"login": login, b"password": password, b"ip": client}
+    if secured:
+        fields[b"secured"] = b"yes"
     named = [name + b"=" + _escaped(value) for name, value in fields.items()]
     return b"\t".join([b"DIGIPOORT-AUTH/1", b"verify", *named]) + b"\n"
 

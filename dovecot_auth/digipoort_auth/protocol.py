@@ -2,12 +2,16 @@
 
 ::
 
-    request  = "DIGIPOORT-AUTH/1" TAB "verify" 1*( TAB field ) LF        ; at most 4096 octets, LF included
-    field    = name "=" value        ; service, login and password once each, ip at most once, others are passed over
+    request  = "DIGIPOORT-AUTH/1" TAB command *( TAB field ) LF          ; at most 4096 octets, LF included
+    command  = "verify"              ; service, login and password once each; ip and secured=yes at most once
+             / "lookup"              ; login once
+             / "status"              ; of the limits; for the admin command
+             / "reset"               ; scope and key once each; for the admin command
+    field    = name "=" value        ; none twice; fields that are not named here are passed over
     name     = 1*( %x61-7A / "_" )   ; a-z
     value    = *( %x02-08 / %x0B-0C / %x0E-FF / escape )
     escape   = %x01 ( "0" / "1" / "t" / "r" / "n" )                      ; NUL, 0x01, TAB, CR, LF
-    reply    = ( "ok" TAB "login=" value [ TAB "mailbox=" value ] / "fail" / "temp" ) LF
+    reply    = ( "ok" *( TAB field ) / "fail" / "temp" ) LF
 
 The escapes are those of Dovecot's own authentication protocol.
 """
@@ -16,12 +20,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from digipoort.framing import RequestMalformed
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
 VERSION: Final = b"DIGIPOORT-AUTH/1"
-COMMAND: Final = b"verify"
 END_OF_LINE: Final = b"\n"
 MAX_LINE_OCTETS: Final = 4096
 FAIL: Final = b"fail\n"
@@ -33,17 +39,43 @@ _SPECIAL: Final = re.compile(rb"[\x00\x01\t\r\n]")
 _VALUE: Final = re.compile(rb"(?:[^\x00\x01\t\r\n]|\x01[01trn])*")
 _ESCAPE: Final = re.compile(rb"\x01([01trn])")
 _NAME: Final = re.compile(rb"[a-z_]+")
-_REQUIRED: Final = (b"service", b"login", b"password")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuthRequest:
-    """One login to verify, as octets: nothing is known yet about any of them. The password stays out of its repr."""
+class VerifyRequest:
+    """One login to verify, as octets: nothing is known yet about any of them. The password stays out of its repr.
+
+    `secured` tells that the client vouches for an encrypted connection to the user.
+    """
 
     service: bytes
     login: bytes
     password: bytes = field(repr=False)
     client: bytes = b""
+    secured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LookupRequest:
+    """A name whose mailbox is wanted, without proof of anything: for commands of the admin."""
+
+    login: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """Which logins and networks have to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetRequest:
+    """The failures of one login or network that are to be forgotten."""
+
+    scope: bytes
+    key: bytes
+
+
+AuthRequest: TypeAlias = VerifyRequest | LookupRequest | StatusRequest | ResetRequest
 
 
 def parse_request(line: bytes) -> AuthRequest:
@@ -53,18 +85,48 @@ def parse_request(line: bytes) -> AuthRequest:
     version, *words = line.removesuffix(END_OF_LINE).split(b"\t")
     if version != VERSION:
         raise RequestMalformed("The request does not start with DIGIPOORT-AUTH/1.")
-    if not words or words[0] != COMMAND:
-        raise RequestMalformed("The command is not verify.")
-    values = _values(words[1:])
-    missing = [name.decode() for name in _REQUIRED if name not in values]
+    made = _REQUESTS.get(words[0]) if words else None
+    if made is None:
+        raise RequestMalformed(f"The command is none of {', '.join(name.decode() for name in _REQUESTS)}.")
+    return made(_values(words[1:]))
+
+
+def _verify(values: Mapping[bytes, bytes]) -> VerifyRequest:
+    service, login, password = _required(values, b"service", b"login", b"password")
+    return VerifyRequest(
+        service=service,
+        login=login,
+        password=password,
+        client=values.get(b"ip", b""),
+        secured=values.get(b"secured") == b"yes",
+    )
+
+
+def _lookup(values: Mapping[bytes, bytes]) -> LookupRequest:
+    return LookupRequest(*_required(values, b"login"))
+
+
+def _status(_values: Mapping[bytes, bytes]) -> StatusRequest:
+    return StatusRequest()
+
+
+def _reset(values: Mapping[bytes, bytes]) -> ResetRequest:
+    return ResetRequest(*_required(values, b"scope", b"key"))
+
+
+_REQUESTS: Final[Mapping[bytes, Callable[[Mapping[bytes, bytes]], AuthRequest]]] = {
+    b"verify": _verify,
+    b"lookup": _lookup,
+    b"status": _status,
+    b"reset": _reset,
+}
+
+
+def _required(values: Mapping[bytes, bytes], *names: bytes) -> list[bytes]:
+    missing = [name.decode() for name in names if name not in values]
     if missing:
         raise RequestMalformed(f"The request lacks {' and '.join(missing)}.")
-    return AuthRequest(
-        service=values[b"service"],
-        login=values[b"login"],
-        password=values[b"password"],
-        client=values.get(b"ip", b""),
-    )
+    return [values[name] for name in names]
 
 
 def _values(words: list[bytes]) -> dict[bytes, bytes]:
@@ -79,12 +141,14 @@ def _values(words: list[bytes]) -> dict[bytes, bytes]:
     return values
 
 
-def format_accepted(login: str, mailbox: str | None) -> bytes:
-    """Return the reply to an accepted login; `mailbox` is None for a credential that only submits."""
-    fields = [b"ok", b"login=" + escape(login.encode())]
-    if mailbox is not None:
-        fields.append(b"mailbox=" + escape(mailbox.encode()))
-    return b"\t".join(fields) + END_OF_LINE
+def format_ok(fields: Iterable[tuple[str, str]] = ()) -> bytes:
+    """Return the reply `ok` with fields, each a name and a value."""
+    return b"\t".join([b"ok", *(name.encode() + b"=" + escape(value.encode()) for name, value in fields)]) + END_OF_LINE
+
+
+def format_mailbox(login: str, mailbox: str | None) -> bytes:
+    """Return the reply to an accepted or known login; `mailbox` is None for a credential that only submits."""
+    return format_ok([("login", login), *([("mailbox", mailbox)] if mailbox is not None else [])])
 
 
 def escape(value: bytes) -> bytes:

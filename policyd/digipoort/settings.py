@@ -167,11 +167,20 @@ class AuthdSettings(CommonSettings):
     )
     authd_socket: Path = _setting(
         Path("/run/digipoort/authd.sock"),
-        doc="UNIX socket that the checkpassword client connects to",
+        doc="UNIX socket that Dovecot's checkpassword client or Lua script connects to",
         check=_socket_path,
     )
-    request_deadline: float = _setting(
-        2.0, doc="seconds until a request is answered temporary", check=_between(0.1, 60)
+    request_deadline: float = _setting(2.0, doc="seconds until the directory has answered", check=_between(0.1, 60))
+    login_deadline: float = _setting(
+        8.0,
+        doc="seconds until a login is answered temporary; clients wait a second longer",
+        check=_between(0.1, 60),
+    )
+    directory_timezone: str = _setting(
+        "Europe/Amsterdam", doc="whose calendar day a credential's dates mean", check=_timezone
+    )
+    mailbox_domain: str = _setting(
+        "mailbox.invalid", doc="the domain that physical mailbox addresses have inside Postfix"
     )
     directory_connections: int = _setting(4, doc="connections to the directory", check=_between(1, 100))
     hash_workers: int = _setting(2, doc="password hashes computed at the same time", check=_between(1, 64))

@@ -49,7 +49,7 @@ def test_it_starts_without_a_directory_defers_logins_and_ends_cleanly(tmp_path: 
     with subprocess.Popen(COMMAND, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
         try:
             with connected(tmp_path / "authd.sock") as client:
-                client.sendall(request_line(b"pop3", b"trader", b"secret", b"192.0.2.1"))
+                client.sendall(request_line(b"pop3", b"trader", b"secret", b"192.0.2.1", secured=True))
                 assert client.recv(4096) == b"temp\n"
         finally:
             process.send_signal(number)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from digipoort_auth import checkpassword
-from digipoort_auth.protocol import AuthRequest, parse_request
+from digipoort_auth.protocol import VerifyRequest, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 SCRIPT = Path(checkpassword.__file__)
 ACCEPTED = b"ok\tlogin=trader\tmailbox=abcd1234\n"
 CREDENTIALS = b"trader\0secret\0\0"
-DOVECOT = {"SERVICE": "pop3", "TCPREMOTEIP": "192.0.2.1", "ORIG_UID": "103", "PATH": "/usr/bin:/bin"}
+DOVECOT = {
+    "SERVICE": "pop3",
+    "TCPREMOTEIP": "192.0.2.1",
+    "AUTH_SECURED": "secured",
+    "ORIG_UID": "103",
+    "PATH": "/usr/bin:/bin",
+}
 # Stands in for Dovecot's checkpassword-reply: tells descriptor 4 what it was given.
 REPLY = """#!/bin/sh
 printf '%s\\n' "$USER" "$HOME" "$userdb_uid" "$userdb_gid" "$EXTRA" "$ORIG_UID" "$*" >&4
@@ -187,14 +193,24 @@ def test_authd_is_asked_with_the_octets_that_dovecot_gave(
     with authd(run.socket, b"fail\n") as requests:
         assert run(credentials).status == 1
     assert [parse_request(line) for line in requests] == [
-        AuthRequest(service=b"pop3", login=login, password=password, client=b"192.0.2.1")
+        VerifyRequest(service=b"pop3", login=login, password=password, client=b"192.0.2.1", secured=True)
     ]
+
+
+def test_an_unencrypted_connection_is_not_vouched_for(run: Run) -> None:
+    with authd(run.socket, b"fail\n") as requests:
+        run(environment={"AUTH_SECURED": ""})
+    (request,) = map(parse_request, requests)
+    assert isinstance(request, VerifyRequest)
+    assert not request.secured
 
 
 def test_the_client_address_comes_from_what_dovecot_tells(run: Run) -> None:
     with authd(run.socket, b"fail\n") as requests:
         run(environment={"TCPREMOTEIP": "", "AUTH_RIP": "2001:db8::1"})
-    assert parse_request(requests[0]).client == b"2001:db8::1"
+    (request,) = map(parse_request, requests)
+    assert isinstance(request, VerifyRequest)
+    assert request.client == b"2001:db8::1"
 
 
 @pytest.mark.parametrize("credentials", [b"", b"trader", b"trader\0secret", b"trader\0" + b"x" * 505 + b"\0"])

@@ -119,7 +119,12 @@ def test_everything_can_be_added_and_is_listed(dsn: str, tmp_path: Path) -> None
         "services": "pop3 submission",
         "mailbox": mailbox,
         "active": True,
+        "valid_from": None,
+        "valid_until": None,
+        "networks": "",
         "certificate_fingerprint": None,
+        "certificate_subject": None,
+        "certificate_suffices": False,
     }
     assert passwords.verify_password(stored_hash(dsn, "maas"), b"geheim")
 
@@ -301,7 +306,7 @@ def test_check_gives_both_verdicts_and_their_grounds(dsn: str) -> None:
         "  connection_periods  1",
         "  connection_valid    yes",
         "involved:",
-        "  login       aal party=AAL services=pop3 submission mailbox=b0b0 active=yes",
+        "  login       aal party=AAL services=pop3 submission mailbox=b0b0 active=yes certificate_suffices=no",
         "  sender      bloemen@party.test party=AAL target=mailbox:b0b0",
         "  recipient   ags@gov.test party=DOUANE flow=AGS target=intake@agency.test",
         "  party       AAL name=Bloemen B.V. kind=private active=yes",

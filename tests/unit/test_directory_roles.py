@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
 READ, AUTH, RESUBMISSION, ADMIN = "digipoort_read", "digipoort_auth", "digipoort_resubmission", "digipoort_admin"
+REHASH = "digipoort_rehash"
 CHANGE: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 
 
@@ -41,8 +42,14 @@ MATRIX: Final[dict[str, dict[str, frozenset[str]]]] = {
     "address": {READ: SELECT, RESUBMISSION: _columns("SELECT", "address party_id"), ADMIN: CHANGE},
     "connection": {READ: SELECT, ADMIN: CHANGE},
     "credential": {
-        READ: _columns("SELECT", "id login party_id services mailbox_id certificate_fingerprint active"),
-        AUTH: _columns("SELECT", "login party_id password_hash services mailbox_id active"),
+        READ: _columns(
+            "SELECT",
+            "id login party_id services mailbox_id active certificate_fingerprint certificate_subject "
+            "certificate_suffices valid_from valid_until networks",
+        ),
+        AUTH: _columns(
+            "SELECT", "id login party_id password_hash services mailbox_id active valid_from valid_until networks"
+        ),
         ADMIN: CHANGE,
     },
     "change_counter": {READ: SELECT, ADMIN: SELECT | _columns("UPDATE", "only_row")},
@@ -50,7 +57,9 @@ MATRIX: Final[dict[str, dict[str, frozenset[str]]]] = {
     "submission": {RESUBMISSION: CHANGE},
     "migration": {READ: SELECT, ADMIN: SELECT},
 }
-ROLES: Final = (READ, AUTH, RESUBMISSION, ADMIN, "public")
+ROLES: Final = (READ, AUTH, RESUBMISSION, ADMIN, REHASH, "public")
+# A way round the privileges on tables, and who has it.
+FUNCTIONS: Final[dict[str, list[tuple[str]]]] = {REHASH: [("replace_password_hash",)]}
 
 
 COMMANDS: Final = (
@@ -225,7 +234,7 @@ def test_no_role_has_a_way_round_its_privileges_on_tables(reader: Connection[Tup
         """,
         {"role": role},
     ).fetchall()
-    assert functions == []
+    assert functions == FUNCTIONS.get(role, [])
     sequences = reader.execute(
         """
         SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
@@ -307,6 +316,22 @@ def test_what_an_admin_changes_is_counted_and_logged_under_the_logins_name(
     assert one(owner, queries.CHANGE_COUNTER) == before + 1
     logged = owner.execute("SELECT actor, after ->> 'name' FROM change_log ORDER BY id DESC LIMIT 1").fetchone()
     assert logged == (admin.info.user, "y")
+
+
+def test_the_rehash_role_replaces_only_a_hash_that_it_knows(owner: Connection[TupleRow]) -> None:
+    former = one(owner, "SELECT password_hash FROM credential WHERE login = 'aal'")
+    owner.execute("SET ROLE digipoort_rehash")
+    asked = {"login": "aal", "successor": "$argon2id$new"}
+    assert owner.execute(queries.REPLACE_HASH, asked | {"former": "$x"}).fetchone() == (False,)
+    assert owner.execute(queries.REPLACE_HASH, asked | {"former": former}).fetchone() == (True,)
+    with pytest.raises(errors.InsufficientPrivilege):
+        owner.execute("SELECT FROM credential")
+    with pytest.raises(errors.InvalidParameterValue):
+        owner.execute(queries.REPLACE_HASH, {"login": "aal", "former": "$argon2id$new", "successor": "$1$weak"})
+    owner.execute("RESET ROLE")
+    assert one(owner, "SELECT password_hash FROM credential WHERE login = 'aal'") == "$argon2id$new"
+    actor = one(owner, "SELECT actor FROM change_log ORDER BY id DESC LIMIT 1")
+    assert actor == "digipoort-authd"
 
 
 def test_a_temporary_table_does_not_catch_the_log(admin: Connection[TupleRow], owner: Connection[TupleRow]) -> None:

@@ -80,6 +80,8 @@ def test_every_constraint_has_its_sentence(connection: Connection[TupleRow]) -> 
         WHERE contype = 'u' AND connamespace = 'public'::regnamespace AND NOT EXISTS (
             SELECT FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey) AND attname = 'id'
         )
+        UNION SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE indisunique AND indpred IS NOT NULL AND relnamespace = 'public'::regnamespace
         """
     )
     assert {name for (name,) in rows} == faults.SENTENCES.keys()
@@ -181,6 +183,21 @@ WRONG: list[tuple[str, LiteralString]] = [
         SELECT 'x', party_id, '$x', '{pop3}', id FROM target WHERE kind = 'remote'""",
     ),
     ("credential_certificate_fingerprint_check", "UPDATE credential SET certificate_fingerprint = 'AB:CD'"),
+    ("credential_certificate_subject_check", "UPDATE credential SET certificate_subject = ''"),
+    ("credential_certificate_subject_check", "UPDATE credential SET certificate_subject = E'a\nb'"),
+    ("credential_certificate_suffices_check", "UPDATE credential SET certificate_suffices = true"),
+    (
+        "credential_certificate_suffices_check",
+        "UPDATE credential SET certificate_suffices = true, certificate_subject = 'a', services = '{pop3}'",
+    ),
+    (
+        "credential_certificate",
+        """INSERT INTO credential (login, party_id, password_hash, services, certificate_subject, certificate_suffices)
+        SELECT name, party_id, '$x', '{submission}', 'a', true FROM credential, unnest(ARRAY['x', 'y']) AS name""",
+    ),
+    ("credential_period_check", "UPDATE credential SET valid_from = '2026-01-02', valid_until = '2026-01-01'"),
+    ("credential_networks_check", "UPDATE credential SET networks = ARRAY[NULL::cidr]"),
+    ("credential_networks_check", "UPDATE credential SET networks = array_fill('192.0.2.1/32'::cidr, ARRAY[65])"),
     (
         "submission_party_id_fkey",
         """INSERT INTO submission (party_id, message, digest, reference)
@@ -296,7 +313,9 @@ READS: list[tuple[LiteralString, LiteralString, dict[str, object]]] = [
     ("SET ROLE digipoort_read", queries.MAILBOXES_OF, {"mailboxes": ["b0b0"]}),
     ("SET ROLE digipoort_read", queries.LIST_CREDENTIALS, dict.fromkeys(("login", "party", "mailbox", "limit"))),
     ("SET ROLE digipoort_read", queries.LIST_ADDRESSES, ADDRESS_FILTERS),
-    ("SET ROLE digipoort_auth", queries.AUTHENTICATION, {"login": "aal"}),
+    ("SET ROLE digipoort_auth", queries.AUTHENTICATION, {"login": "aal", "timezone": "Europe/Amsterdam"}),
+    ("SET ROLE digipoort_auth", queries.LOGIN, {"login": "aal"}),
+    ("SET ROLE digipoort_auth", queries.MAILBOX, {"mailbox": "b0b0"}),
 ]
 
 

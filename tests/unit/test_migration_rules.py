@@ -51,6 +51,8 @@ VALIDATES = "validates a constraint under the lock that adds it"
             "ALTER TABLE target ADD CONSTRAINT c CHECK (id > 0) NOT VALID; ALTER TABLE target VALIDATE CONSTRAINT c;",
             VALIDATES,
         ),
+        ("REVOKE EXECUTE ON FUNCTION write_change_log() FROM PUBLIC;", "revokes"),
+        ("CREATE FUNCTION f() …; REVOKE EXECUTE ON FUNCTION g() FROM PUBLIC;", "revokes"),
         ("-- contract: whatever\nREVOKE ALL ON flow FROM PUBLIC;", "revokes"),
         ("-- first\n-- contract: nothing since 0.1.0 uses it\nREVOKE ALL ON flow FROM PUBLIC;", "revokes"),
     ],
@@ -76,6 +78,7 @@ def test_what_an_earlier_version_would_not_survive_is_found(sql: str, fault: str
         "CREATE TABLE colour (name text NOT NULL UNIQUE); ALTER TABLE colour ADD CHECK (name <> '');",
         "CREATE TEMPORARY TABLE aside (id bigint) ON COMMIT DROP;",
         "GRANT SELECT ON flow TO digipoort_read;",
+        "CREATE FUNCTION f() RETURNS int; DO $$ BEGIN REVOKE EXECUTE ON FUNCTION %s.f() FROM PUBLIC; END $$;",
     ],
 )
 def test_what_an_earlier_version_does_not_notice_is_allowed(sql: str) -> None:

@@ -13,7 +13,10 @@ The format; keys without a comment are required strings, and any other key is a 
     [[address]]       address, party, flow (government only), and either mailbox (an id) or remote ("user@domain")
     [[connection]]    address, flow, valid_from (a TOML date), valid_until (optional; the last day, included)
     [[credential]]    login, party, services (list of "pop3" and "submission"), mailbox (an id; needed for pop3),
-                      active (default true), certificate_fingerprint (optional),
+                      active (default true), valid_from and valid_until (optional TOML dates, both included),
+                      networks (optional list of addresses and networks; default: anywhere),
+                      certificate_fingerprint and certificate_subject (optional: submission needs such a certificate),
+                      certificate_suffices (default false; true: it needs no password),
                       and either password_hash or password_file
 
 A password never stands in the file: `password_file` names a file, relative to this one, whose first line is it.
@@ -28,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import tomli_w
 
-from digipoort import passwords
+from digipoort import access, passwords
 from digipoort.directory.objects import (
     DEFAULT_SIZE_LIMIT,
     KINDS,
@@ -91,7 +94,7 @@ def _values(item: DirectoryObject) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in fields(item):
         value = getattr(item, field.name)
-        if value in (None, {}) or (field.name in {"active", "resubmission", "transport"} and value == field.default):
+        if value in (None, {}) or (field.name in _WITH_DEFAULT and value == field.default):
             continue
         values[field.name] = list(value) if isinstance(value, tuple) else value
     if isinstance(item, Address):
@@ -208,7 +211,19 @@ def _credential(table: _Table) -> Credential:
         mailbox=table.maybe("mailbox"),
         active=table.take("active", bool, default=True),
         certificate_fingerprint=table.maybe("certificate_fingerprint"),
+        certificate_subject=table.maybe("certificate_subject"),
+        certificate_suffices=table.take("certificate_suffices", bool, default=False),
+        valid_from=table.maybe("valid_from", date),
+        valid_until=table.maybe("valid_until", date),
+        networks=_networks(table),
     )
+
+
+def _networks(table: _Table) -> tuple[str, ...]:
+    try:
+        return tuple(access.parse_network(str(network)) for network in table.maybe("networks", list) or ())
+    except ValueError as error:
+        raise DescriptionError(f"{table.name}: {error}") from None
 
 
 def _password(table: _Table) -> str | NewPassword:
@@ -230,6 +245,8 @@ def first_line(path: Path) -> bytes:
 
 
 _MAX_PASSWORD_LINE: Final = 4096
+# Keys that are left out when they say nothing new.
+_WITH_DEFAULT: Final = frozenset({"active", "resubmission", "transport", "certificate_suffices", "networks"})
 # In the order in which objects can refer to each other.
 _PARSERS: Final[Mapping[str, Callable[[_Table], DirectoryObject]]] = {
     "party": _party,

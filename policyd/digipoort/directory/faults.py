@@ -65,6 +65,13 @@ SENTENCES: Final[dict[str, str]] = {
     "credential_mailbox_kind_check": "A credential opens a mailbox, not another target.",
     "credential_mailbox_id_party_id_mailbox_kind_fkey": "A credential opens a mailbox of its own party only.",
     "credential_certificate_fingerprint_check": "A certificate fingerprint is 32 pairs of 0-9 and A-F, colons between.",
+    "credential_certificate_subject_check": "A certificate's subject is a common name: 1 to 256 printable characters.",
+    "credential_certificate_suffices_check": (
+        "A certificate suffices only for a credential that has a fingerprint or a subject, and the service submission."
+    ),
+    "credential_certificate": "This certificate suffices for another credential already.",
+    "credential_period_check": "A credential ends on or after the day on which it starts.",
+    "credential_networks_check": "A credential has at most 64 networks.",
     "credential_pop3_needs_mailbox": "A credential with the service pop3 needs a mailbox.",
     "submission_party_id_fkey": "A submission is remembered for a party that exists.",
     "submission_message_check": "A submission is remembered by a hash of 32 octets.",

@@ -105,7 +105,12 @@ class NewPassword:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A login, the services it may use (pop3, submission) and the id of the mailbox it opens; `password`: its hash."""
+    """A login, the services it may use (pop3, submission) and the id of the mailbox it opens; `password`: its hash.
+
+    `networks` (as access.parse_network spells them) are where its clients may be, anywhere when there are none; it is
+    good from `valid_from` until `valid_until`, both included. A session that submits needs the certificate that has
+    the fingerprint and the subject (common name) that are set; `certificate_suffices`: it needs no password then.
+    """
 
     login: str
     party: str
@@ -114,6 +119,11 @@ class Credential:
     mailbox: str | None = None
     active: bool = True
     certificate_fingerprint: str | None = None
+    certificate_subject: str | None = None
+    certificate_suffices: bool = False
+    valid_from: date | None = None
+    valid_until: date | None = None
+    networks: tuple[str, ...] = ()
 
 
 DirectoryObject = Party | Flow | Destination | Mailbox | Address | FlowConnection | Credential

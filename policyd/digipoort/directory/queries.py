@@ -65,12 +65,25 @@ SELECT
     credential.password_hash,
     credential.services,
     credential.active AND party.active AS active,
-    target.mailbox
+    target.mailbox,
+    coalesce(today.day >= credential.valid_from, true) AS begun,
+    coalesce(today.day > credential.valid_until, false) AS ended,
+    credential.networks::text[] AS networks
+FROM (SELECT (now() AT TIME ZONE %(timezone)s)::date AS day) AS today, credential
+JOIN party ON party.id = credential.party_id
+LEFT JOIN target ON target.id = credential.mailbox_id
+WHERE credential.login = %(login)s
+"""
+
+LOGIN: Final[LiteralString] = """
+SELECT credential.active AND party.active AS active, target.mailbox
 FROM credential
 JOIN party ON party.id = credential.party_id
 LEFT JOIN target ON target.id = credential.mailbox_id
 WHERE credential.login = %(login)s
 """
+MAILBOX: Final[LiteralString] = "SELECT mailbox FROM target WHERE mailbox = %(mailbox)s"
+REPLACE_HASH: Final[LiteralString] = "SELECT replace_password_hash(%(login)s, %(former)s, %(successor)s)"
 
 # --- resubmissions ---------------------------------------------------------------------------------------------------
 
@@ -220,9 +233,13 @@ VALUES (%(address_id)s, %(flow_id)s, %(valid_from)s, %(valid_until)s)
 """
 
 ADD_CREDENTIAL: Final[LiteralString] = """
-INSERT INTO credential (login, party_id, password_hash, services, mailbox_id, active, certificate_fingerprint)
+INSERT INTO credential (
+    login, party_id, password_hash, services, mailbox_id, active, certificate_fingerprint, certificate_subject,
+    certificate_suffices, valid_from, valid_until, networks
+)
 VALUES (
-    %(login)s, %(party_id)s, %(password_hash)s, %(services)s, %(mailbox_id)s, %(active)s, %(certificate_fingerprint)s
+    %(login)s, %(party_id)s, %(password_hash)s, %(services)s, %(mailbox_id)s, %(active)s, %(certificate_fingerprint)s,
+    %(certificate_subject)s, %(certificate_suffices)s, %(valid_from)s, %(valid_until)s, %(networks)s::text[]::cidr[]
 )
 """
 
@@ -268,7 +285,9 @@ WHERE address_id = %(address_id)s AND flow_id = %(flow_id)s AND valid_from = %(v
 """
 CHANGE_CREDENTIAL: Final[LiteralString] = """
 UPDATE credential SET party_id = %(party_id)s, password_hash = %(password_hash)s, services = %(services)s,
-    mailbox_id = %(mailbox_id)s, active = %(active)s, certificate_fingerprint = %(certificate_fingerprint)s
+    mailbox_id = %(mailbox_id)s, active = %(active)s, certificate_fingerprint = %(certificate_fingerprint)s,
+    certificate_subject = %(certificate_subject)s, certificate_suffices = %(certificate_suffices)s,
+    valid_from = %(valid_from)s, valid_until = %(valid_until)s, networks = %(networks)s::text[]::cidr[]
 WHERE login = %(login)s
 """
 
@@ -308,7 +327,8 @@ JOIN address ON address.id = connection.address_id
 JOIN flow ON flow.id = connection.flow_id"""
 _CREDENTIALS: Final[LiteralString] = """
 SELECT credential.login, party.code, credential.password_hash, credential.services, target.mailbox, credential.active,
-    credential.certificate_fingerprint
+    credential.certificate_fingerprint, credential.certificate_subject, credential.certificate_suffices,
+    credential.valid_from, credential.valid_until, credential.networks::text[]
 FROM credential
 JOIN party ON party.id = credential.party_id
 LEFT JOIN target ON target.id = credential.mailbox_id"""
@@ -401,7 +421,9 @@ ORDER BY address.address, flow.code, connection.valid_from LIMIT %(limit)s::bigi
 """
 LIST_CREDENTIALS: Final[LiteralString] = """
 SELECT credential.login, party.code AS party, array_to_string(credential.services, ' ') AS services,
-    coalesce(target.mailbox, '') AS mailbox, credential.active, credential.certificate_fingerprint
+    coalesce(target.mailbox, '') AS mailbox, credential.active, credential.valid_from, credential.valid_until,
+    array_to_string(credential.networks, ' ') AS networks, credential.certificate_fingerprint,
+    credential.certificate_subject, credential.certificate_suffices
 FROM credential
 JOIN party ON party.id = credential.party_id
 LEFT JOIN target ON target.id = credential.mailbox_id

@@ -92,8 +92,9 @@ def _address(  # noqa: PLR0913 - the row's columns
     return Address(address, party, flow, Remote(local_part, domain) if mailbox is None else mailbox)
 
 
-def _credential(login: str, party: str, password_hash: str, services: list[str], *rest: Any) -> Credential:  # noqa: ANN401
-    return Credential(login, party, password_hash, tuple(services), *rest)
+def _credential(*row: Any) -> Credential:  # noqa: ANN401 - the columns, in the order of the object's fields
+    login, party, password_hash, services, *others, networks = row
+    return Credential(*(login, party, password_hash, tuple(services), *others, tuple(networks)))
 
 
 # In the order in which objects refer to each other.

@@ -221,6 +221,11 @@ def _credential_values(connection: Connection[TupleRow], credential: Credential)
         "mailbox_id": None if credential.mailbox is None else names.row_id(connection, Mailbox, credential.mailbox),
         "active": credential.active,
         "certificate_fingerprint": credential.certificate_fingerprint,
+        "certificate_subject": credential.certificate_subject,
+        "certificate_suffices": credential.certificate_suffices,
+        "valid_from": credential.valid_from,
+        "valid_until": credential.valid_until,
+        "networks": list(credential.networks),
     }
 
 
