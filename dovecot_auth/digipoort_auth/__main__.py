@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import os
 import secrets
 from typing import TYPE_CHECKING, Final
 
 from digipoort import daemon
+from digipoort.activation import inherited_sockets
 from digipoort.directory.pool import open_pool
 from digipoort.passwords import hash_password
+from digipoort.peers import user_ids
 from digipoort.settings import AuthdSettings
-from digipoort.unixserver import UnixServer
+from digipoort.unixserver import Admission, UnixServer
 from digipoort_auth.directory import find_credential, find_login, find_mailbox
 from digipoort_auth.hashing import HashWorkers
 from digipoort_auth.protocol import END_OF_LINE, MAX_LINE_OCTETS
@@ -50,8 +53,9 @@ async def serve(settings: AuthdSettings, logger: FilteringBoundLogger) -> None:
         deadline=settings.login_deadline,
         mailbox_domain=settings.mailbox_domain,
     )
-    server = UnixServer(service, terminator=END_OF_LINE, max_request=MAX_LINE_OCTETS)
-    await server.start(settings.authd_socket)
+    admission = Admission(user_ids(settings.authd_peers), service.refuse_peer)
+    server = UnixServer(service, terminator=END_OF_LINE, max_request=MAX_LINE_OCTETS, admission=admission)
+    await server.start(settings.authd_socket, inherited_sockets(os.environ))
     logger.info("authd_started", socket=str(settings.authd_socket))
     await stop.wait()
     cut_off = await server.stop(settings.drain_seconds)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from digipoort.framing import RequestMalformed
+    from digipoort.peers import Peer
     from digipoort.reasons import Reason
     from digipoort_auth.authentication import Credential, Find, FindName, Found, Verify
 
@@ -82,6 +83,10 @@ class AuthService:
         """Log what cannot be understood and return the connection's last reply: what follows is not to be trusted."""
         self._log.warning("request_malformed", reason=reasons.REQUEST_MALFORMED.code, detail=str(fault))
         return TEMP
+
+    def refuse_peer(self, peer: Peer) -> None:
+        """Log a process that may not ask."""
+        self._log.warning("peer_refused", uid=peer.uid, pid=peer.pid)
 
     async def _answer_verify(self, request: VerifyRequest) -> bytes:
         started = time.perf_counter()

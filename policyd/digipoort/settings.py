@@ -20,6 +20,8 @@ from dotenv import dotenv_values
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from digipoort.peers import UnknownUserError, user_ids
+
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -84,6 +86,14 @@ def _timezone(value: str) -> str | None:
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         # A host without tzdata knows no zone at all; PostgreSQL, which computes the day, brings its own.
         return "is no time zone" if zoneinfo.available_timezones() else None
+    return None
+
+
+def _users(value: tuple[str, ...]) -> str | None:
+    try:
+        user_ids(value)
+    except UnknownUserError as error:
+        return f"cannot be used: {error}".removesuffix(".")
     return None
 
 
@@ -171,6 +181,11 @@ class AuthdSettings(CommonSettings):
         check=_socket_path,
     )
     request_deadline: float = _setting(2.0, doc="seconds until the directory has answered", check=_between(0.1, 60))
+    authd_peers: tuple[str, ...] = _setting(
+        ("dovecot", "root"),
+        doc="users whose processes may ask: Dovecot's auth process, and the admin",
+        check=_users,
+    )
     login_deadline: float = _setting(
         8.0,
         doc="seconds until a login is answered temporary; clients wait a second longer",
@@ -321,7 +336,9 @@ def _parsed(text: str, kind: object, check: Callable[[Any], str | None] | None) 
     value: object
     if kind == tuple[str, ...]:
         value = tuple(text.lower().replace(",", " ").split())
-        return value, None if value else "needs at least one value"
+        if not value:
+            return None, "needs at least one value"
+        return value, check(value) if check else None
     try:
         value = {int: int, float: float, Path: Path, str: str}[kind](text)  # type: ignore[index]
     except ValueError:

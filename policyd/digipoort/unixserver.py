@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Final, Protocol, cast
+import sys
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from digipoort.framing import RequestMalformed, Requests
+from digipoort.peers import peer_of
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from digipoort.peers import Peer
+
+# From Python 3.13 on asyncio would remove a socket's path at the end, even of one that is not its own.
+_LEAVE_IN_PLACE: Final[Mapping[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 # After a restart of Postfix or Dovecot all their processes connect at once.
 BACKLOG: Final = 1024
 # Readable and writable for the owner and the group, 0660: who may connect is decided by membership.
@@ -34,12 +44,23 @@ class Service(Protocol):
         """Return the last reply of a connection, after which it is closed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which users' processes may ask, and who is told of another, which is not answered."""
+
+    uids: frozenset[int]
+    refused: Callable[[Peer], None]
+
+
 class UnixServer:
     """The listening socket and the connections that it accepted."""
 
-    def __init__(self, service: Service, *, terminator: bytes, max_request: int) -> None:
-        """Answer requests of at most `max_request` octets, `terminator` included."""
+    def __init__(
+        self, service: Service, *, terminator: bytes, max_request: int, admission: Admission | None = None
+    ) -> None:
+        """Answer requests of at most `max_request` octets, `terminator` included; without `admission`, whoever asks."""
         self._service = service
+        self._admission = admission
         self._terminator = terminator
         self._max_request = max_request
         self._server: asyncio.Server | None = None
@@ -47,14 +68,20 @@ class UnixServer:
         self._connections: set[_Connection] = set()
         self._stopping = False
 
-    async def start(self, path: Path) -> None:
+    async def start(self, path: Path, inherited: Mapping[Path, socket.socket] = MappingProxyType({})) -> None:
         """Listen at `path`, mode 0660; a socket that a former process left there is replaced.
 
-        Raises OSError, whose filename is the path.
+        A socket of `inherited` (activation.inherited_sockets) for that path is taken as it is, and left in its place at
+        the end. Raises OSError, whose filename is the path.
         """
+        loop = asyncio.get_running_loop()
+        if path in inherited:
+            self._server = await loop.create_unix_server(
+                self._connection, sock=inherited[path], backlog=BACKLOG, **_LEAVE_IN_PLACE
+            )
+            return
         former = os.umask(SOCKET_UMASK)
         try:
-            loop = asyncio.get_running_loop()
             self._server = await loop.create_unix_server(self._connection, path, backlog=BACKLOG)
         except OSError as error:
             # asyncio leaves it out, and a daemon may have more than one.
@@ -83,7 +110,7 @@ class UnixServer:
 
     def _connection(self) -> _Connection:
         requests = Requests(self._terminator, self._max_request)
-        connection = _Connection(self._service, requests, self._max_request, self._connections)
+        connection = _Connection(self._service, requests, self._max_request, self._connections, self._admission)
         if self._stopping:
             # It was accepted just before the socket was closed.
             connection.finish()
@@ -93,8 +120,16 @@ class UnixServer:
 class _Connection(asyncio.Protocol):
     """One client's connection: at most one request at a time is being answered."""
 
-    def __init__(self, service: Service, requests: Requests, most_kept: int, connections: set[_Connection]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        requests: Requests,
+        most_kept: int,
+        connections: set[_Connection],
+        admission: Admission | None,
+    ) -> None:
         self._service = service
+        self._admission = admission
         self._requests = requests
         self._most_kept = most_kept
         self._connections = connections
@@ -115,8 +150,17 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
-        if self._finishing:
+        if self._finishing or not self._is_admitted():
             transport.close()
+
+    def _is_admitted(self) -> bool:
+        if self._admission is None or self._transport is None:
+            return True
+        peer = peer_of(self._transport.get_extra_info("socket"))
+        if peer.uid in self._admission.uids:
+            return True
+        self._admission.refused(peer)
+        return False
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the client; a request under way is answered for the log's sake."""

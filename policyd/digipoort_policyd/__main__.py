@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import TYPE_CHECKING, Final
 
 from digipoort import daemon, resubmission
+from digipoort.activation import inherited_sockets
 from digipoort.directory.pool import open_pool
 from digipoort.settings import PolicydSettings
 from digipoort.unixserver import UnixServer
@@ -38,8 +40,9 @@ async def serve(settings: PolicydSettings, logger: FilteringBoundLogger) -> None
     writing = open_pool(settings.directory_write_dsn, settings.directory_connections, settings.request_deadline)
     memory = ResubmissionService(writing.fetch_one, logger, settings)
     second = UnixServer(memory, terminator=resubmission.END_OF_BLOCK, max_request=resubmission.MAX_BLOCK_OCTETS)
-    await server.start(settings.policyd_socket)
-    await second.start(settings.resubmission_socket)
+    inherited = inherited_sockets(os.environ)
+    await server.start(settings.policyd_socket, inherited)
+    await second.start(settings.resubmission_socket, inherited)
     pruning = asyncio.create_task(keep_pruned(memory))
     logger.info("policyd_started", socket=str(settings.policyd_socket))
     await stop.wait()
