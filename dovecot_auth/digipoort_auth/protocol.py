@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 VERSION: Final = b"DIGIPOORT-AUTH/1"
 END_OF_LINE: Final = b"\n"
 MAX_LINE_OCTETS: Final = 4096
+# Only the reply to `status` is long.
+MAX_REPLY_OCTETS: Final = 64 * 1024
 FAIL: Final = b"fail\n"
 TEMP: Final = b"temp\n"
 
@@ -139,6 +141,14 @@ def _values(words: list[bytes]) -> dict[bytes, bytes]:
             raise RequestMalformed("A field occurs twice.")
         values[name] = unescape(value)
     return values
+
+
+def format_request(request: StatusRequest | ResetRequest) -> bytes:
+    """Return a request of the admin as a line; logins come from clients that are written without this package."""
+    if isinstance(request, StatusRequest):
+        return b"\t".join([VERSION, b"status"]) + END_OF_LINE
+    fields = [b"scope=" + escape(request.scope), b"key=" + escape(request.key)]
+    return b"\t".join([VERSION, b"reset", *fields]) + END_OF_LINE
 
 
 def format_ok(fields: Iterable[tuple[str, str]] = ()) -> bytes:

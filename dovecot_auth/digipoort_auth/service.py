@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from digipoort import reasons
 from digipoort.directory.outages import OutageLog
@@ -13,20 +14,36 @@ from digipoort.directory.pool import DirectoryUnavailable
 from digipoort.passwords import PasswordHashError
 from digipoort_auth.authentication import Accepted, Refusal, authenticate, look_up
 from digipoort_auth.hashing import HashQueueFull
-from digipoort_auth.protocol import FAIL, TEMP, LookupRequest, VerifyRequest, format_mailbox, parse_request
+from digipoort_auth.limits import Limited, Scope
+from digipoort_auth.protocol import (
+    FAIL,
+    TEMP,
+    LookupRequest,
+    ResetRequest,
+    StatusRequest,
+    VerifyRequest,
+    format_mailbox,
+    format_ok,
+    parse_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from typing import TypeVar
 
     from structlog.typing import FilteringBoundLogger
 
     from digipoort.framing import RequestMalformed
     from digipoort.peers import Peer
     from digipoort.reasons import Reason
-    from digipoort_auth.authentication import Credential, Find, FindName, Found, Verify
+    from digipoort_auth.authentication import Credential, Find, FindName, Found
+    from digipoort_auth.hashing import HashWorkers
+    from digipoort_auth.limits import Limits
+    from digipoort_auth.rehash import Rehash
+    from digipoort_auth.turns import Turns
 
-    T = TypeVar("T")
+T = TypeVar("T")
+# It cost no hash, and whoever read along could make a login wait with it.
+_NOT_COUNTED: Final = frozenset({Refusal.NOT_ENCRYPTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,9 @@ class Deferred:
 
     reason: Reason
     detail: str
+
+
+Verdict: TypeAlias = Accepted | Refusal | Limited | Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +67,25 @@ class Directory:
     deadline: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a verdict is made with; `decoy` is a hash of today's cost that no password belongs to."""
+
+    directory: Directory
+    workers: HashWorkers
+    decoy: str
+    limits: Limits
+    turns: Turns
+    rehash: Rehash | None
+
+
 class AuthService:
     """Answers requests for the verdict on a login."""
 
-    def __init__(  # noqa: PLR0913 - each is another part
-        self,
-        directory: Directory,
-        verify: Verify,
-        log: FilteringBoundLogger,
-        *,
-        decoy: str,
-        deadline: float,
-        mailbox_domain: str = "",
-    ) -> None:
-        """Take the functions that decide; every request is answered within `deadline` seconds."""
-        self._directory = directory
-        self._verify = verify
+    def __init__(self, parts: Parts, log: FilteringBoundLogger, *, deadline: float, mailbox_domain: str) -> None:
+        """Take the parts; every request is answered within `deadline` seconds."""
+        self._parts = parts
         self._log = log
-        self._decoy = decoy
         self._deadline = deadline
         self._mailbox_domain = mailbox_domain.lower().encode()
         self._outages = OutageLog(log)
@@ -76,8 +97,10 @@ class AuthService:
                 return await self._answer_verify(request)
             case LookupRequest() as request:
                 return await self._answer_lookup(request)
-            case _:
-                return TEMP
+            case StatusRequest():
+                return self._answer_status()
+            case ResetRequest() as request:
+                return self._answer_reset(request)
 
     def malformed(self, fault: RequestMalformed) -> bytes:
         """Log what cannot be understood and return the connection's last reply: what follows is not to be trusted."""
@@ -90,11 +113,28 @@ class AuthService:
 
     async def _answer_verify(self, request: VerifyRequest) -> bytes:
         started = time.perf_counter()
-        verdict = await self._unless_deferred(authenticate(request, self._credential, self._verify, self._decoy))
+        verdict = await self._unless_deferred(self._verdict(request))
         self._log_verdict(request, verdict, (time.perf_counter() - started) * 1000)
         if isinstance(verdict, Accepted):
+            if self._parts.rehash is not None:
+                self._parts.rehash.consider(verdict, request.password)
             return format_mailbox(verdict.login, verdict.mailbox)
         return FAIL if isinstance(verdict, Refusal) else TEMP
+
+    async def _verdict(self, request: VerifyRequest) -> Accepted | Refusal | Limited:
+        """Decide on a login when its turn has come, unless it has to wait for longer."""
+        parts = self._parts
+        attempt = parts.limits.attempt(request.login, request.client, request.password)
+        async with parts.turns.turn(attempt) as limited:
+            if limited is not None:
+                return limited
+            verify = functools.partial(parts.workers.verify, network=attempt.network)
+            verdict = await authenticate(request, self._credential, verify, parts.decoy)
+            if isinstance(verdict, Accepted):
+                parts.limits.succeeded(attempt, time.monotonic())
+            elif verdict not in _NOT_COUNTED:
+                parts.limits.failed(attempt, time.monotonic())
+        return verdict
 
     async def _answer_lookup(self, request: LookupRequest) -> bytes:
         found = await self._unless_deferred(look_up(request, self._login, self._mailbox, self._mailbox_domain))
@@ -102,6 +142,18 @@ class AuthService:
             self._log.warning("lookup_deferred", reason=found.reason.code, detail=found.detail, login=request.login)
             return TEMP
         return FAIL if found is None else format_mailbox(request.login.lower().decode("ascii"), found.mailbox)
+
+    def _answer_status(self) -> bytes:
+        limited = self._parts.limits.status(time.monotonic())
+        return format_ok(("limited", f"{one.scope} {one.failures} {one.seconds:.0f} {one.key}") for one in limited)
+
+    def _answer_reset(self, request: ResetRequest) -> bytes:
+        scope, key = request.scope.decode(errors="replace"), request.key.decode(errors="replace")
+        if scope not in Scope:
+            return FAIL
+        forgotten = self._parts.limits.reset(Scope(scope), key)
+        self._log.info("limits_reset", scope=scope, key=key, forgotten=forgotten)
+        return format_ok([("forgotten", str(forgotten))])
 
     async def _unless_deferred(self, deciding: Awaitable[T]) -> T | Deferred:
         """Return what is decided, or why there is no verdict: nothing but a cancellation comes out as an exception."""
@@ -121,30 +173,34 @@ class AuthService:
             return Deferred(reasons.INTERNAL_ERROR, type(error).__name__)
 
     async def _credential(self, login: str) -> Credential | None:
-        return await self._asked(self._directory.credential(login))
+        return await self._asked(self._parts.directory.credential(login))
 
     async def _login(self, login: str) -> Found | None:
-        return await self._asked(self._directory.login(login))
+        return await self._asked(self._parts.directory.login(login))
 
     async def _mailbox(self, mailbox: str) -> Found | None:
-        return await self._asked(self._directory.mailbox(mailbox))
+        return await self._asked(self._parts.directory.mailbox(mailbox))
 
     async def _asked(self, question: Awaitable[T]) -> T:
         """Wait for an answer of the directory for no longer than its own deadline: the hash needs time too."""
         with self._outages:
-            async with asyncio.timeout(self._directory.deadline):
+            async with asyncio.timeout(self._parts.directory.deadline):
                 return await question
 
-    def _log_verdict(self, request: VerifyRequest, verdict: Accepted | Refusal | Deferred, elapsed_ms: float) -> None:
+    def _log_verdict(self, request: VerifyRequest, verdict: Verdict, elapsed_ms: float) -> None:
         values = {
             "elapsed_ms": elapsed_ms,
             "login": request.login.lower(),
             "service": request.service,
             "client": request.client,
         }
-        if isinstance(verdict, Accepted):
-            self._log.info("login_accepted", **values)
-        elif isinstance(verdict, Refusal):
-            self._log.info("login_refused", reason=verdict.value, **values)
-        else:
-            self._log.warning("login_deferred", reason=verdict.reason.code, detail=verdict.detail, **values)
+        match verdict:
+            case Accepted():
+                self._log.info("login_accepted", **values)
+            case Refusal():
+                self._log.info("login_refused", reason=verdict.value, **values)
+            case Limited():
+                wait = round(verdict.seconds)
+                self._log.info("login_limited", scope=verdict.scope, wait_seconds=wait, **values)
+            case Deferred():
+                self._log.warning("login_deferred", reason=verdict.reason.code, detail=verdict.detail, **values)

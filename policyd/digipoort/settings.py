@@ -181,6 +181,10 @@ class AuthdSettings(CommonSettings):
         check=_socket_path,
     )
     request_deadline: float = _setting(2.0, doc="seconds until the directory has answered", check=_between(0.1, 60))
+    rehash_dsn: str = _dsn(
+        "libpq conninfo of the server that takes changes, as a login of digipoort_rehash; empty: no hash is replaced",
+        default="",
+    )
     authd_peers: tuple[str, ...] = _setting(
         ("dovecot", "root"),
         doc="users whose processes may ask: Dovecot's auth process, and the admin",
@@ -252,6 +256,9 @@ class AdminSettings(CommonSettings):
         0.2, doc="the share of published addresses that may vanish at once without --force", check=_between(0, 1)
     )
     maps_generations: int = _setting(5, doc="published states that are kept", check=_between(1, 100))
+    authd_socket: Path = _setting(
+        Path("/run/digipoort/authd.sock"), doc="UNIX socket of the authentication daemon", check=_socket_path
+    )
     postfix_config_directory: Path = _setting(
         Path("/etc/postfix-digipoort"), doc="the Postfix instance's configuration", check=_absolute
     )

@@ -366,6 +366,7 @@ def test_nobody_makes_a_trigger_that_writes_into_the_log(
 # They ask no directory, or are not for the admin's role: migrate is the owner's, doctor finds the role too strong.
 OTHER_COMMANDS: Final = {
     "migrate", "lint", "settings", "completion", "doctor", "maps generations", "maps rollback",
+    "auth status", "auth reset",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import click
 
 from digipoort.cli import (
     addresses,
+    auth,
     check,
     completion,
     connections,
