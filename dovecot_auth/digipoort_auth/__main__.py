@@ -40,7 +40,7 @@ async def serve(settings: AuthdSettings, logger: FilteringBoundLogger) -> None:
         functools.partial(find_credential, pool.fetch_one),
         workers.verify,
         logger,
-        decoy=hash_password(secrets.token_urlsafe().encode()),
+        decoy=hash_password(secrets.token_urlsafe().encode(), settings.hash_cost),
         deadline=settings.request_deadline,
     )
     server = UnixServer(service, terminator=END_OF_LINE, max_request=MAX_LINE_OCTETS)
