@@ -10,9 +10,9 @@ from typing import Final
 
 # OWASP's smallest recommendation; less than that is no protection for a stolen directory.
 MIN_MEMORY_KIB: Final = 7 * 1024
-# The most that one login may cost, whatever the directory holds: some 1 to 2 seconds of one core and 128 MiB.
+# The most that one login may cost, whatever the directory holds: some two seconds of one core, and 128 MiB.
 MAX_MEMORY_KIB: Final = 128 * 1024
-MAX_PASSES: Final = 16
+MAX_PASSES: Final = 8
 MAX_LANES: Final = 16
 MAX_BCRYPT_COST: Final = 14
 MIN_SHA512_ROUNDS: Final = 1_000

@@ -1,6 +1,6 @@
 """crypt(3) of the system's libcrypt, for hashes that other systems made: Python 3.13 has no `crypt` module any more.
 
-Debian's libcrypt.so.1 is libxcrypt, which login(1) itself depends on, so every host has it. crypt_rn(3) is safe in
+Debian's libcrypt.so.1 is libxcrypt, which PAM itself depends on, so every host has it. crypt_rn(3) is safe in
 threads as long as each call has its own buffer, and ctypes releases the GIL while it computes.
 """
 
