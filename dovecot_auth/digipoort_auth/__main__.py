@@ -61,7 +61,7 @@ async def _service(
     parts.push_async_callback(pool.close)
     workers = HashWorkers(settings.hash_workers)
     parts.callback(workers.close)
-    cost = settings.hash_cost()
+    cost = settings.hash_cost
     rehash = None
     if settings.rehash_dsn:
         writing = open_pool(settings.rehash_dsn, 1, settings.request_deadline)

@@ -1,62 +1,168 @@
-"""Password hashes beside the event loop: a few at a time, so that a flood of logins takes bounded CPU and memory."""
+"""Password hashes beside the event loop: a few at a time, and every network its turn.
+
+A flood of logins takes bounded CPU and memory, and delays the logins of other networks by no more than their share.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from digipoort.passwords import verify_password
+from digipoort.passwords import hash_password, verify_password
 
-# With 17 ms each in two threads these take 1.7 s: more could not be answered within a deadline of two seconds anyway.
-MAX_WAITING: Final = 200
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from digipoort.hashcost import HashCost
+
+# With 17 ms each in two threads these take 3.4 s: twice that could not be answered within a login's deadline any more.
+MAX_WAITING: Final = 400
+# A rehash can be left out: the login's next success asks for it again.
+MAX_WAITING_IDLE: Final = 50
+
+ResultT = TypeVar("ResultT")
 
 
 class HashQueueFull(Exception):  # noqa: N818 - a state of affairs, as asyncio.QueueFull
-    """More logins wait for their password to be verified than can be served in time."""
+    """More wait for a hash than can be served in time, in all or from this network; or the workers are closed."""
+
+
+class _Turns:
+    """Who waits for a worker: served by turns over networks, in order within one. Each operation takes O(1)."""
+
+    def __init__(self, max_waiting: int, max_per_network: int) -> None:
+        self._max_waiting = max_waiting
+        self._max_per_network = max_per_network
+        # By whose turn it is. OrderedDict, since a dict's first key takes O(n) after many removals at its start.
+        self._networks: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
+        self._waiting = 0
+
+    def add(self, network: str, waiter: asyncio.Future[None]) -> None:
+        """Let `waiter` wait. Raises HashQueueFull."""
+        queue = self._networks.get(network)
+        if self._waiting >= self._max_waiting or (queue is not None and len(queue) >= self._max_per_network):
+            raise HashQueueFull
+        if queue is None:
+            queue = self._networks[network] = OrderedDict()
+        queue[waiter] = None
+        self._waiting += 1
+
+    def remove(self, network: str, waiter: asyncio.Future[None]) -> None:
+        """Forget a waiter that has given up, when it still waits."""
+        queue = self._networks.get(network)
+        if queue is None or waiter not in queue:
+            return
+        del queue[waiter]
+        self._waiting -= 1
+        if not queue:
+            del self._networks[network]
+
+    def pop(self) -> asyncio.Future[None] | None:
+        """Return the waiter whose turn it is, None when nobody waits; its network's next turn is after all others."""
+        if not self._networks:
+            return None
+        network, queue = self._networks.popitem(last=False)
+        waiter, _ = queue.popitem(last=False)
+        self._waiting -= 1
+        if queue:
+            self._networks[network] = queue
+        return waiter
 
 
 class HashWorkers:
-    """Verifies passwords in threads (argon2 releases the GIL); whoever finds none free waits in order."""
+    """Computes password hashes in threads (hashing releases the GIL); whoever finds none free waits for its turn."""
 
-    def __init__(self, workers: int, max_waiting: int = MAX_WAITING) -> None:
-        """Compute at most `workers` hashes at the same time, and let at most `max_waiting` callers wait."""
+    def __init__(
+        self,
+        workers: int,
+        max_waiting: int = MAX_WAITING,
+        *,
+        verify: Callable[[str, bytes], bool] = verify_password,
+        new_hash: Callable[[bytes, HashCost], str] = hash_password,
+    ) -> None:
+        """Compute at most `workers` hashes at the same time, and let at most `max_waiting` callers wait.
+
+        At most half of those that wait come from one network. A hash takes its memory while it is computed, so the peak
+        is `workers` times that: 19 MiB each at the default cost, 128 MiB for the dearest hash of another system.
+        """
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="hash")
-        self._free = asyncio.Semaphore(workers)
-        self._waiting = 0
-        self._max_waiting = max_waiting
+        self._free = workers
+        self._turns = _Turns(max_waiting, max(1, max_waiting // 2))
+        self._idle_turns = _Turns(MAX_WAITING_IDLE, MAX_WAITING_IDLE)
+        self._verify = verify
+        self._new_hash = new_hash
+        self._closed = False
 
-    async def verify(self, encoded: str, password: bytes) -> bool:
-        """Tell whether `password` belongs to the hash `encoded`.
+    async def verify(self, encoded: str, password: bytes, *, network: str = "") -> bool:
+        """Tell whether `password` belongs to the hash `encoded`; `network` names where the one who logs in comes from.
 
         A caller that is cancelled while it waits costs no CPU. Raises HashQueueFull, and PasswordHashError as
         digipoort.passwords.verify_password.
         """
-        await self._take_worker()
-        try:
-            computed = asyncio.get_running_loop().run_in_executor(self._executor, verify_password, encoded, password)
-        except BaseException:
-            self._free.release()
-            raise
-        # A thread cannot be cancelled: its place is free when it is done, not when its caller has given up.
-        computed.add_done_callback(self._give_worker_back)
-        return await asyncio.shield(computed)
+        await self._take_worker(self._turns, network)
+        return await self._compute(functools.partial(self._verify, encoded, password))
+
+    async def hash_when_idle(self, password: bytes, cost: HashCost) -> str:
+        """Return a new hash of `password`, computed when no login waits: under load that may take any time.
+
+        Raises HashQueueFull, and what digipoort.passwords.hash_password raises.
+        """
+        await self._take_worker(self._idle_turns, "")
+        return await self._compute(functools.partial(self._new_hash, password, cost))
 
     def close(self) -> None:
-        """Wait for the hashes that are being computed; start no other."""
-        self._executor.shutdown(cancel_futures=True)
+        """Wait for the hashes that are being computed; whoever waits for a worker, or comes now, gets HashQueueFull."""
+        self._closed = True
+        while self._wake_next():
+            pass
+        self._executor.shutdown()
 
-    async def _take_worker(self) -> None:
-        if self._free.locked() and self._waiting >= self._max_waiting:
-            raise HashQueueFull
-        self._waiting += 1
+    async def _take_worker(self, turns: _Turns, network: str) -> None:
+        # While a worker is free nobody waits: each that comes free goes to a waiter at once.
+        if self._free:
+            self._free -= 1
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        turns.add(network, waiter)
         try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
+            await waiter
+        except asyncio.CancelledError:
+            turns.remove(network, waiter)
+            if not waiter.cancelled():
+                # It got its worker in the moment in which its caller gave up.
+                self._give_worker_back()
+            raise
 
-    def _give_worker_back(self, computed: asyncio.Future[bool]) -> None:
-        self._free.release()
+    async def _compute(self, work: Callable[[], ResultT]) -> ResultT:
+        if self._closed:
+            raise HashQueueFull
+        try:
+            computed = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        except BaseException:
+            self._give_worker_back()
+            raise
+        # A thread cannot be cancelled: its place is free when it is done, not when its caller has given up.
+        computed.add_done_callback(self._computed)
+        return await asyncio.shield(computed)
+
+    def _computed(self, computed: asyncio.Future[ResultT]) -> None:
+        self._give_worker_back()
         if not computed.cancelled():
             # Fetched, so that asyncio does not report a failure whose caller has gone.
             computed.exception()
+
+    def _give_worker_back(self) -> None:
+        if not self._wake_next():
+            self._free += 1
+
+    def _wake_next(self) -> bool:
+        """Let the next one that waits have a worker; a login goes before any rehash. False when nobody waits."""
+        while (waiter := self._turns.pop() or self._idle_turns.pop()) is not None:
+            # Cancelled, when its caller has given up but did not yet get to say so.
+            if not waiter.done():
+                waiter.set_result(None)
+                return True
+        return False

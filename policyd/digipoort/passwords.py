@@ -1,36 +1,50 @@
 """Password hashes: what the admin CLI stores is what the authentication daemon verifies, so both take it from here.
 
-argon2id (RFC 9106) in the PHC string format, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`. The parameters are OWASP's
-recommendation: strong against a stolen directory, and some 17 ms per login, a tenth of argon2-cffi's defaults.
+New hashes are argon2id (RFC 9106) in the PHC string format, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`. Hashes that other
+systems made are verified too (hashschemes), and are replaced when their owner logs in (`needs_rehash`).
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import TYPE_CHECKING, Final
 
 import argon2
 
-MEMORY_KIB: Final = 19 * 1024
-PASSES: Final = 2
-LANES: Final = 1
+from digipoort import hashschemes
+from digipoort.hashcost import DEFAULT_COST
+from digipoort.hashschemes import PasswordHashError
+
+if TYPE_CHECKING:
+    from digipoort.hashcost import HashCost
+
+__all__ = ["PasswordHashError", "checked_hash", "hash_password", "needs_rehash", "usable", "verify_password"]
+
 # A login reaches checkpassword as `login NUL password NUL NUL` in at most 512 octets, up to 128 of them the login's.
 MAX_PASSWORD_OCTETS: Final = 256
-# A hash made elsewhere may cost more than ours, but never so much that one login starves the host.
-MAX_MEMORY_KIB: Final = 128 * 1024
-MAX_PASSES: Final = 16
-MAX_LANES: Final = 16
-
-_SCHEME: Final = "$argon2id$"
-_HASHER: Final = argon2.PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
+_SALT_OCTETS: Final = 16
+_HASH_OCTETS: Final = 32
+# Stands in for what cannot be a password, so that refusing it takes as long as refusing another.
+_STAND_IN: Final = b"x" * 8
+_LABELLED: Final = re.compile(r"\{(?P<label>[A-Za-z0-9.-]{1,32})\}(?P<hash>.*)", re.DOTALL)
 
 
-class PasswordHashError(Exception):
-    """A stored hash gives no verdict: its scheme or cost is not supported, it is damaged, or computing it failed."""
+def hash_password(password: bytes, cost: HashCost = DEFAULT_COST) -> str:
+    """Return the hash of a new password, with a random salt; releases the GIL while it computes.
 
-
-def hash_password(password: bytes) -> str:
-    """Return the hash of a new password, with a random salt. Raises ValueError as `usable` does."""
-    return _HASHER.hash(usable(password))
+    Raises ValueError as `usable` does, and PasswordHashError when there is no memory for it.
+    """
+    hasher = argon2.PasswordHasher(
+        time_cost=cost.passes,
+        memory_cost=cost.memory_kib,
+        parallelism=cost.lanes,
+        hash_len=_HASH_OCTETS,
+        salt_len=_SALT_OCTETS,
+    )
+    try:
+        return hasher.hash(usable(password))
+    except argon2.exceptions.HashingError as error:
+        raise PasswordHashError(f"The password cannot be hashed: {error}.") from error
 
 
 def usable(password: bytes) -> bytes:
@@ -49,17 +63,35 @@ def usable(password: bytes) -> bytes:
 def verify_password(encoded: str, password: bytes) -> bool:
     """Tell whether `password` is the one that the hash `encoded` was made of; releases the GIL while it computes.
 
-    Raises PasswordHashError when the hash gives no verdict: a fault of the directory's contents or of this host, never
-    of whoever logs in.
+    What `usable` refuses is never the one, and takes as long. Raises PasswordHashError when the hash gives no verdict:
+    a fault of the directory's contents or of this host, never of whoever logs in.
     """
-    if not (encoded.startswith(_SCHEME) and encoded.isascii()):
-        raise PasswordHashError("The scheme of the stored hash is not argon2id.")
     try:
-        cost = argon2.extract_parameters(encoded)
-        if cost.memory_cost > MAX_MEMORY_KIB or cost.time_cost > MAX_PASSES or cost.parallelism > MAX_LANES:
-            raise PasswordHashError("The stored hash costs more memory, passes or lanes than is allowed.")
-        return _HASHER.verify(encoded, password)
-    except argon2.exceptions.VerifyMismatchError:
+        candidate = usable(password)
+    except ValueError:
+        hashschemes.matches(encoded, _STAND_IN)
         return False
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHash) as error:
-        raise PasswordHashError(f"The stored hash cannot be verified: {str(error) or 'not well-formed'}.") from error
+    return hashschemes.matches(encoded, candidate)
+
+
+def checked_hash(text: str) -> str:
+    """Return the hash that the directory may store for a party that comes with one from another system.
+
+    Grammar: [ "{" Dovecot's name of the scheme, in either case "}" ] hash. Nothing is computed. Raises
+    PasswordHashError, with a sentence, for what `verify_password` could not verify: another scheme, a cost out of
+    bounds, a hash that is not well-formed or not of the scheme that its prefix names.
+    """
+    labelled = _LABELLED.fullmatch(text)
+    encoded = labelled["hash"] if labelled else text
+    scheme = hashschemes.scheme_of(encoded)
+    if labelled and labelled["label"].upper() not in scheme.labels:
+        raise PasswordHashError(f"The hash is {scheme.name}, but its prefix in braces names another scheme.")
+    return encoded
+
+
+def needs_rehash(encoded: str, cost: HashCost) -> bool:
+    """Tell whether a password that has just been verified by `encoded` should be hashed anew at `cost`.
+
+    True for every other scheme than argon2id and for every other cost, a higher one included: the settings decide.
+    """
+    return hashschemes.argon2id_cost(encoded) != cost

@@ -21,6 +21,8 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from digipoort.peers import UnknownUserError, user_ids
+from digipoort import hashcost
+from digipoort.hashcost import DEFAULT_COST, HashCost
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,6 +133,32 @@ class CommonSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HashSettings(CommonSettings):
+    """What a new password hash costs: read by the programs that make one."""
+
+    hash_memory_kib: int = _setting(
+        DEFAULT_COST.memory_kib,
+        doc="KiB of memory that a new password hash takes (argon2id)",
+        check=_between(hashcost.MIN_MEMORY_KIB, hashcost.MAX_MEMORY_KIB),
+    )
+    hash_passes: int = _setting(
+        DEFAULT_COST.passes,
+        doc="passes over that memory; more of them cost time only",
+        check=_between(1, hashcost.MAX_PASSES),
+    )
+    hash_lanes: int = _setting(
+        DEFAULT_COST.lanes,
+        doc="lanes of a new password hash, each computed by a thread of its own",
+        check=_between(1, hashcost.MAX_LANES),
+    )
+
+    @property
+    def hash_cost(self) -> HashCost:
+        """The three together."""
+        return HashCost(self.hash_memory_kib, self.hash_passes, self.hash_lanes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicydSettings(CommonSettings):
     """The policy daemon."""
 
@@ -169,7 +197,7 @@ class PolicydSettings(CommonSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuthdSettings(CommonSettings):
+class AuthdSettings(HashSettings):
     """The authentication daemon."""
 
     directory_dsn: str = _dsn(
@@ -229,7 +257,7 @@ class MilterSettings(CommonSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdminSettings(CommonSettings):
+class AdminSettings(HashSettings):
     """The admin CLI: the directory's writer and the publisher of maps."""
 
     directory_dsn: str = _dsn(

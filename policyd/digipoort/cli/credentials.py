@@ -131,6 +131,6 @@ def _password_hash(file: Path | None) -> str:
     else:
         password = description.first_line(file)
     try:
-        return passwords.hash_password(password)
+        return passwords.hash_password(password, frame.admin_settings().hash_cost)
     except ValueError as error:
         raise Failure(str(error)) from error

@@ -2,15 +2,15 @@
 # Debian 12's argon2-cffi carries no types; these are the ones that digipoort uses.
 from argon2 import exceptions as exceptions
 
-class Parameters:
-    version: int
-    time_cost: int
-    memory_cost: int
-    parallelism: int
-
 class PasswordHasher:
-    def __init__(self, *, time_cost: int, memory_cost: int, parallelism: int) -> None: ...
+    def __init__(
+        self,
+        *,
+        time_cost: int = ...,
+        memory_cost: int = ...,
+        parallelism: int = ...,
+        hash_len: int = ...,
+        salt_len: int = ...,
+    ) -> None: ...
     def hash(self, password: str | bytes) -> str: ...
     def verify(self, hash: str | bytes, password: str | bytes) -> bool: ...
-
-def extract_parameters(hash: str) -> Parameters: ...
