@@ -188,7 +188,7 @@ class AuthdSettings(CommonSettings):
         900.0, doc="seconds to which the wait, 1 at first, doubles with each further failure", check=_between(1, 3600)
     )
     auth_forget_seconds: float = _setting(
-        3600.0, doc="seconds in which failed logins, however many, are forgotten evenly", check=_between(3600, 2_592_000)
+        3600.0, doc="seconds in which any number of failed logins is forgotten evenly", check=_between(3600, 2_592_000)
     )
     auth_network_prefix4: int = _setting(
         32, doc="bits of an IPv4 address that make a network, for limits of failed logins", check=_between(8, 32)
