@@ -231,6 +231,25 @@ class AuthdSettings(HashSettings):
     )
     directory_connections: int = _setting(4, doc="connections to the directory", check=_between(1, 100))
     hash_workers: int = _setting(2, doc="password hashes computed at the same time", check=_between(1, 64))
+    auth_free_failures_pair: int = _setting(
+        5, doc="failed logins of one login from one network until its attempts wait", check=_between(1, 10_000)
+    )
+    auth_free_failures_network: int = _setting(
+        50, doc="failed logins from one network until attempts from there wait. 0: no limit", check=_between(0, 100_000)
+    )
+    auth_free_failures_login: int = _setting(
+        100, doc="failed logins of one login until attempts with it wait. 0: no limit", check=_between(0, 100_000)
+    )
+    auth_longest_wait: float = _setting(
+        900.0, doc="seconds to which the wait, 1 at first, doubles with each further failure", check=_between(1, 3600)
+    )
+    auth_forget_seconds: float = _setting(
+        3600.0, doc="seconds in which any number of failed logins is forgotten evenly", check=_between(3600, 2_592_000)
+    )
+    auth_network_prefix4: int = _setting(
+        32, doc="bits of an IPv4 address that make a network, for limits of failed logins", check=_between(8, 32)
+    )
+    auth_network_prefix6: int = _setting(64, doc="the same of an IPv6 address", check=_between(16, 128))
     drain_seconds: float = _setting(5.0, doc="seconds that requests under way get at SIGTERM", check=_between(0, 60))
 
 
