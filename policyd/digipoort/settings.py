@@ -20,9 +20,9 @@ from dotenv import dotenv_values
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from digipoort.peers import UnknownUserError, user_ids
 from digipoort import hashcost
 from digipoort.hashcost import DEFAULT_COST, HashCost
+from digipoort.peers import UnknownUserError, user_ids
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping

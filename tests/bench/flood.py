@@ -85,10 +85,13 @@ def _round(authd: Authd) -> float:
     ratio = statistics.median(under) / statistics.median(idle)
     replies = ", ".join(f"{count} {reply.decode().strip()}" for reply, count in sorted(flood.replies.items()))
     click.echo(
-        f"  idle {statistics.median(idle):.1f} ms (longest {max(idle):.1f}), under the flood {statistics.median(under):.1f} ms "
-        f"(longest {max(under):.1f}, {len(under)} logins), ratio {ratio:.2f}; {ATTEMPTS} attempts in {flood.seconds:.1f} s: {replies}"
+        f"  idle {_shown(idle)}, under the flood {_shown(under)}, ratio {ratio:.2f}; {flood.seconds:.1f} s: {replies}"
     )
     return ratio
+
+
+def _shown(latencies: list[float]) -> str:
+    return f"{statistics.median(latencies):.1f} ms (longest {max(latencies):.1f} of {len(latencies)})"
 
 
 def run(rounds: int) -> None:

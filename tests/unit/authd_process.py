@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from digipoort_auth.checkpassword import request
@@ -17,7 +18,6 @@ from tests.unit.directory_samples import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WAIT_SECONDS: Final = 30.0
 
@@ -27,7 +27,7 @@ class Authd:
     """The program while it runs."""
 
     pid: int
-    socket: Path
+    path: Path
     log_file: Path
 
     @contextlib.contextmanager
@@ -35,7 +35,7 @@ class Authd:
         """Yield a connection."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(WAIT_SECONDS)
-            client.connect(str(self.socket))
+            client.connect(str(self.path))
             yield client
 
     def verify(self, login: str, password: str, client: str = "192.0.2.1", service: str = "pop3") -> bytes:
@@ -49,8 +49,8 @@ class Authd:
 
     def memory_peak(self) -> int:
         """Return the most octets of memory that it ever had (proc(5), VmHWM)."""
-        with open(f"/proc/{self.pid}/status", encoding="ascii") as lines:  # noqa: PTH123 - no path to work with
-            (line,) = (line for line in lines if line.startswith("VmHWM:"))
+        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
+        (line,) = (line for line in lines if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
 
 

@@ -51,6 +51,7 @@ for _command in (
     addresses.address,
     connections.connection,
     credentials.credential,
+    auth.auth,
     check.check,
     lint.lint,
     maps.maps,

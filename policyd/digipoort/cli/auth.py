@@ -44,7 +44,7 @@ def status(*, as_json: bool) -> None:
 @click.option("--login", shell_complete=completion.LOGINS, help="All that failed for this login.")
 @click.option("--network", metavar="ADDRESS", help="All that failed from this address or network, as status lists it.")
 def reset(login: str | None, network: str | None) -> None:
-    """Forget wrong passwords, so that the next attempt is verified at once: of a login, a network, or one from the other.
+    """Forget wrong passwords of a login, a network, or one from the other: the next attempt is verified at once.
 
     \b
     Examples: digipoort auth reset --login bloemen
