@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# crypt.h: sizeof(struct crypt_data), and CRYPT_MAX_PASSPHRASE_SIZE, NUL included.
+# crypt.h: sizeof(struct crypt_data).
 _BUFFER_OCTETS: Final = 32 * 1024
-MAX_PHRASE_OCTETS: Final = 511
 
 
 def crypt(phrase: bytes, setting: bytes) -> bytes:
     """Return the hash of `phrase` as `setting`, which may be a whole hash, tells to compute it.
 
     Raises OSError when there is no hash: the setting is malformed or not supported (EINVAL), memory is short (ENOMEM),
-    libcrypt cannot be loaded. Raises ValueError for a NUL octet, where C would stop reading.
+    the phrase has more than 511 octets (ERANGE), libcrypt cannot be loaded. Raises ValueError for a NUL octet, where C
+    would stop reading.
     """
     if b"\0" in phrase or b"\0" in setting:
         raise ValueError("crypt(3) would stop at the NUL octet.")

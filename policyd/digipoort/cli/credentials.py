@@ -132,5 +132,5 @@ def _password_hash(file: Path | None) -> str:
         password = description.first_line(file)
     try:
         return passwords.hash_password(password, frame.admin_settings().hash_cost)
-    except ValueError as error:
+    except (ValueError, passwords.PasswordHashError) as error:
         raise Failure(str(error)) from error
