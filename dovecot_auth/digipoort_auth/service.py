@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
@@ -145,11 +146,11 @@ class AuthService:
 
     def _answer_status(self) -> bytes:
         limited = self._parts.limits.status(time.monotonic())
-        return format_ok(("limited", f"{one.scope} {one.failures} {one.seconds:.0f} {one.key}") for one in limited)
+        return format_ok(("limited", f"{one.scope} {one.failures} {math.ceil(one.seconds)} {one.key}") for one in limited)
 
     def _answer_reset(self, request: ResetRequest) -> bytes:
         scope, key = request.scope.decode(errors="replace"), request.key.decode(errors="replace")
-        if scope not in Scope:
+        if scope not in set(Scope):
             return FAIL
         forgotten = self._parts.limits.reset(Scope(scope), key)
         self._log.info("limits_reset", scope=scope, key=key, forgotten=forgotten)
@@ -200,7 +201,7 @@ class AuthService:
             case Refusal():
                 self._log.info("login_refused", reason=verdict.value, **values)
             case Limited():
-                wait = round(verdict.seconds)
+                wait = math.ceil(verdict.seconds)
                 self._log.info("login_limited", scope=verdict.scope, wait_seconds=wait, **values)
             case Deferred():
                 self._log.warning("login_deferred", reason=verdict.reason.code, detail=verdict.detail, **values)
