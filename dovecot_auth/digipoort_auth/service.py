@@ -55,7 +55,15 @@ class Deferred:
     detail: str
 
 
-Verdict: TypeAlias = Accepted | Refusal | Limited | Deferred
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The login is refused; `repeated`: for a password that its network tried before, which counts once only."""
+
+    why: Refusal
+    repeated: bool
+
+
+Verdict: TypeAlias = Accepted | Refused | Limited | Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +128,9 @@ class AuthService:
             if self._parts.rehash is not None:
                 self._parts.rehash.consider(verdict, request.password)
             return format_mailbox(verdict.login, verdict.mailbox)
-        return FAIL if isinstance(verdict, Refusal) else TEMP
+        return FAIL if isinstance(verdict, Refused) else TEMP
 
-    async def _verdict(self, request: VerifyRequest) -> Accepted | Refusal | Limited:
+    async def _verdict(self, request: VerifyRequest) -> Accepted | Refused | Limited:
         """Decide on a login when its turn has come, unless it has to wait for longer."""
         parts = self._parts
         attempt = parts.limits.attempt(request.login, request.client, request.password)
@@ -133,9 +141,9 @@ class AuthService:
             verdict = await authenticate(request, self._credential, verify, parts.decoy)
             if isinstance(verdict, Accepted):
                 parts.limits.succeeded(attempt, time.monotonic())
-            elif verdict not in _NOT_COUNTED:
-                parts.limits.failed(attempt, time.monotonic())
-        return verdict
+                return verdict
+            counted = verdict in _NOT_COUNTED or parts.limits.failed(attempt, time.monotonic())
+            return Refused(verdict, repeated=not counted)
 
     async def _answer_lookup(self, request: LookupRequest) -> bytes:
         found = await self._unless_deferred(look_up(request, self._login, self._mailbox, self._mailbox_domain))
@@ -146,7 +154,9 @@ class AuthService:
 
     def _answer_status(self) -> bytes:
         limited = self._parts.limits.status(time.monotonic())
-        return format_ok(("limited", f"{one.scope} {one.failures} {math.ceil(one.seconds)} {one.key}") for one in limited)
+        return format_ok(
+            ("limited", f"{one.scope} {one.failures} {math.ceil(one.seconds)} {one.key}") for one in limited
+        )
 
     def _answer_reset(self, request: ResetRequest) -> bytes:
         scope, key = request.scope.decode(errors="replace"), request.key.decode(errors="replace")
@@ -198,8 +208,9 @@ class AuthService:
         match verdict:
             case Accepted():
                 self._log.info("login_accepted", **values)
-            case Refusal():
-                self._log.info("login_refused", reason=verdict.value, **values)
+            case Refused():
+                repeated = {"repeated": "yes"} if verdict.repeated else {}
+                self._log.info("login_refused", reason=verdict.why.value, **repeated, **values)
             case Limited():
                 wait = math.ceil(verdict.seconds)
                 self._log.info("login_limited", scope=verdict.scope, wait_seconds=wait, **values)

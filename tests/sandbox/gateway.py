@@ -26,6 +26,7 @@ LOGIN_ROLES: Final = {
     "policyd": "digipoort_read",
     "resubmission": "digipoort_resubmission",
     "authd": "digipoort_auth",
+    "rehash": "digipoort_rehash",
     "publisher": "digipoort_read",
     "administrator": "digipoort_admin",
 }

@@ -104,7 +104,7 @@ def variables(layout: Layout) -> dict[str, object]:
 
 
 def render(layout: Layout, dsns: dict[str, str]) -> None:
-    """Write every configuration file; `dsns` has the directory's conninfo per program, `write` and `resubmission`."""
+    """Write every configuration file; `dsns` has the conninfo per program, for `write`, `resubmission` and `rehash`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROLES),
         undefined=jinja2.StrictUndefined,
@@ -122,7 +122,11 @@ def render(layout: Layout, dsns: dict[str, str]) -> None:
     template = environment.get_template("gateway/templates/digipoort.env.j2")
     for program, group in PROGRAM_GROUPS.items():
         write_dsn = {"admin": dsns["write"], "policyd": dsns["resubmission"]}.get(program, "")
-        own = {"digipoort_directory_dsn": dsns[program], "digipoort_directory_write_dsn": write_dsn}
+        own = {
+            "digipoort_directory_dsn": dsns[program],
+            "digipoort_directory_write_dsn": write_dsn,
+            "digipoort_rehash_dsn": dsns["rehash"] if program == "authd" else "",
+        }
         _write_secret(layout.settings / f"{program}.env", template.render(values | own), group)
 
 

@@ -353,7 +353,7 @@ def test_after_some_wrong_passwords_a_login_waits_unverified_and_an_admin_lets_i
     assert "event=limits_reset scope=pair" in caplog.text
 
 
-def test_the_same_wrong_password_again_and_again_counts_once(path: Path) -> None:
+def test_the_same_wrong_password_again_and_again_counts_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with authd(path, policy=FEW):
             for _ in range(20):
@@ -361,6 +361,8 @@ def test_the_same_wrong_password_again_and_again_counts_once(path: Path) -> None
             assert await exchange(path, login()) == ACCEPTED
 
     run(scenario())
+    repeated = [" repeated=yes " in line for line in caplog.messages if "event=login_refused" in line]
+    assert repeated == [False] + [True] * 19
 
 
 def test_an_attempt_without_a_verdict_or_in_the_clear_does_not_count(path: Path) -> None:
