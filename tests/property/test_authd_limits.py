@@ -38,7 +38,6 @@ class Attempts(RuleBasedStateMachine):
         self.now = 0.0
         self.turns: list[Turn] = []
         self.last_failure = -FORGET
-        self.waits: dict[Attempt, tuple[float, float]] = {}
         self.limits.succeeded(self._honest(), self.now)
 
     def _honest(self) -> Attempt:

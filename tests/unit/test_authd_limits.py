@@ -121,6 +121,14 @@ def test_failures_are_forgotten_evenly(host: Host) -> None:
     assert host.limited(login="new") is None
 
 
+def test_a_failure_during_a_wait_does_not_shorten_it(host: Host) -> None:
+    """A known neighbour fails, when the network's count has fallen since it was highest."""
+    host.fail(60, login="guess")
+    host.now += 200
+    host.fail(login="neighbour")
+    assert host.seconds(login="new") == 700
+
+
 def test_logins_of_a_network_are_limited_together(host: Host) -> None:
     for number in range(50):
         assert host.limited(login="new") is None

@@ -152,3 +152,63 @@ def test_in_order(host: Host) -> None:
     asyncio.run(everyone())
     # Those whose turn comes together may change places; nobody is overtaken by more.
     assert max(abs(place - number) for place, number in enumerate(order)) < 10
+
+
+class Visits:
+    """Attempts of one login that may be under way one at a time, each until it is let go."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.limits = Limits(Policy(free_pair=1), b"key")
+        self.turns = Turns(self.limits, lambda: 1000.0)
+        self.entered: list[str] = []
+        self.let_go = {name: asyncio.Event() for name in "abcd"}
+
+    async def visit(self, name: str) -> None:
+        """Enter, and stay until let go."""
+        async with self.turns.turn(self.limits.attempt(b"k7", HERE, b"right")) as limited:
+            assert limited is None
+            self.entered.append(name)
+            await self.let_go[name].wait()
+
+    async def settle(self) -> None:
+        """Let everyone go as far as he can."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+def test_who_is_cancelled_as_his_turn_comes_passes_it_on() -> None:
+    async def everyone() -> list[str]:
+        visits = Visits()
+
+        async def first() -> None:
+            await visits.visit("a")
+            second.cancel()
+
+        _, second, third = (asyncio.ensure_future(one) for one in (first(), visits.visit("b"), visits.visit("c")))
+        await visits.settle()
+        visits.let_go["a"].set()
+        await visits.settle()
+        visits.let_go["c"].set()
+        await asyncio.wait_for(third, 5)
+        assert second.cancelled()
+        return visits.entered
+
+    assert asyncio.run(everyone()) == ["a", "c"]
+
+
+def test_who_comes_as_a_turn_is_passed_on_waits_behind() -> None:
+    async def everyone() -> list[str]:
+        visits = Visits()
+        tasks = [asyncio.ensure_future(visits.visit(name)) for name in "abc"]
+        await visits.settle()
+        visits.let_go["a"].set()
+        # This task runs after the first has left, and before the second knows.
+        tasks.append(asyncio.ensure_future(visits.visit("d")))
+        await visits.settle()
+        for name in "bcd":
+            visits.let_go[name].set()
+        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        return visits.entered
+
+    assert asyncio.run(everyone()) == ["a", "b", "c", "d"]
