@@ -6,14 +6,16 @@ the directory knows comes in as one row of queries.SUBMISSION or queries.ACCEPTA
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from digipoort import reasons
+from digipoort import access, reasons
 from digipoort.reasons import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import date
 
 # The SIZE that the hop announces (RFC 1870) is that of Postfix's queue file: with the gateway's own trace headers, and
@@ -23,26 +25,88 @@ GATEWAY_HEADER_ALLOWANCE: Final = 16 * 1024
 QUEUE_FILE_SHARE: Final = 128
 
 
+class LoginFault(StrEnum):
+    """Why stage 1 refuses a session's login, whatever is sent: for the admin's log, a client is told less."""
+
+    UNKNOWN_LOGIN = "unknown-login"
+    INACTIVE = "inactive"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+    NETWORK_DENIED = "network-denied"
+    SERVICE_DENIED = "service-denied"
+    CERTIFICATE_DENIED = "certificate-denied"
+
+
+# Where, when and why a login may not be used, somebody who only has its password or its certificate must not find out.
+_TOLD: Final = {
+    LoginFault.SERVICE_DENIED: reasons.LOGIN_MAY_NOT_SUBMIT,
+    LoginFault.CERTIFICATE_DENIED: reasons.CERTIFICATE_REQUIRED,
+}
+
+
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """The client certificate of a session, as Postfix tells of it; both are empty when the client showed none.
+
+    `fingerprint` is SHA-256, in pairs of hexadecimal digits with colons between. `subject` is the common name, and
+    empty unless Postfix trusts the certificate (SMTPD_POLICY_README).
+    """
+
+    fingerprint: bytes = b""
+    subject: bytes = b""
+
+    def __bool__(self) -> bool:
+        """Tell whether there is one."""
+        return bool(self.fingerprint or self.subject)
+
+
+NO_CERTIFICATE: Final = Certificate()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One recipient of stage 1, as the client gave it; an empty `sender` is the null one (RFC 5321 section 4.5.5)."""
+    """One recipient of stage 1, as the client gave it; an empty `sender` is the null one (RFC 5321 section 4.5.5).
+
+    Without a `login`, which is empty then, it is the certificate that tells whose the session is.
+    """
 
     login: bytes
     sender: bytes
     recipient: bytes
     encrypted: bool
+    client: bytes
+    certificate: Certificate = NO_CERTIFICATE
 
-    def parameters(self) -> dict[str, object]:
-        """Return the parameters of queries.SUBMISSION."""
-        return {"login": directory_key(self.login), "sender": directory_key(self.sender)}
+    def parameters(self, timezone: str, day: date | None = None) -> dict[str, object]:
+        """Return the parameters of queries.SUBMISSION; the day is told as for Acceptance.parameters."""
+        # With a login it is the login that counts, whatever certificate comes with it.
+        shown = NO_CERTIFICATE if self.login else self.certificate
+        return {
+            "login": directory_key(self.login) if self.login else None,
+            "fingerprint": (directory_key(shown.fingerprint) or "").upper() or None,
+            "subject": _printable(shown.subject) or None,
+            "sender": directory_key(self.sender),
+            "timezone": timezone,
+            "day": day,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionRow:
-    """What the directory knows about a submission; None is false: nothing of the kind exists."""
+    """What the directory knows about a submission; None is false: nothing of the kind exists.
 
+    `login` is whose the session is. `begun` and `ended` tell of its period; `networks` are where its clients may be,
+    anywhere when there are none; a session needs a certificate with the fingerprint and the subject that are not None.
+    """
+
+    login: str | None
     login_active: bool | None
+    begun: bool
+    ended: bool
+    networks: Sequence[str]
     may_submit: bool | None
+    certificate_fingerprint: str | None
+    certificate_subject: str | None
     owns_sender: bool | None
 
 
@@ -85,12 +149,10 @@ def decide_submission(request: Submission, row: SubmissionRow, logical_domains: 
     """Return why stage 1 refuses a recipient, or None when it does not. `logical_domains` are in lower case."""
     if not request.encrypted:
         reason = reasons.TLS_REQUIRED
+    elif fault := login_fault(request, row):
+        reason = _TOLD.get(fault, reasons.LOGIN_UNKNOWN)
     elif not request.sender:
         reason = reasons.NULL_SENDER
-    elif not row.login_active:
-        reason = reasons.LOGIN_UNKNOWN
-    elif not row.may_submit:
-        reason = reasons.LOGIN_MAY_NOT_SUBMIT
     elif not row.owns_sender:
         reason = reasons.SENDER_NOT_OWNED
     elif _domain(request.recipient) not in logical_domains:
@@ -98,6 +160,29 @@ def decide_submission(request: Submission, row: SubmissionRow, logical_domains: 
     else:
         return None
     return Finding(reason)
+
+
+def login_fault(request: Submission, row: SubmissionRow) -> LoginFault | None:
+    """Return why this session may not submit, whoever it sends to; None when it may."""
+    if row.login is None:
+        return LoginFault.UNKNOWN_LOGIN
+    grounds = (
+        (not row.login_active, LoginFault.INACTIVE),
+        (not row.begun, LoginFault.NOT_YET_VALID),
+        (row.ended, LoginFault.EXPIRED),
+        (not access.admits(row.networks, request.client), LoginFault.NETWORK_DENIED),
+        (not row.may_submit, LoginFault.SERVICE_DENIED),
+        (not _has_certificate(request.certificate, row), LoginFault.CERTIFICATE_DENIED),
+    )
+    return next((fault for applies, fault in grounds if applies), None)
+
+
+def _has_certificate(shown: Certificate, row: SubmissionRow) -> bool:
+    """Tell whether a session's certificate is all that its credential asks for."""
+    fingerprint, subject = row.certificate_fingerprint, row.certificate_subject
+    return (fingerprint is None or hmac.compare_digest(shown.fingerprint.upper(), fingerprint.upper().encode())) and (
+        subject is None or hmac.compare_digest(shown.subject, subject.encode())
+    )
 
 
 def decide_acceptance(request: Acceptance, row: AcceptanceRow) -> Finding | None:
@@ -143,6 +228,11 @@ def directory_key(value: bytes) -> str | None:
     if not value.isascii() or b"\0" in value:
         return None
     return value.lower().decode("ascii")
+
+
+def _printable(subject: bytes) -> str:
+    """Return a common name as the directory spells it, or nothing when it can hold nothing like it."""
+    return subject.decode("ascii") if subject.isascii() and subject.decode("ascii").isprintable() else ""
 
 
 def _domain(address: bytes) -> str | None:

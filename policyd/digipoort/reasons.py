@@ -91,7 +91,8 @@ LOGIN_UNKNOWN = Reason(
     "5.7.8",
     "This login is not active.",
     "Deze inlognaam is niet actief.",
-    "The credential or its party was disabled or removed after the login: digipoort credential list.",
+    "The credential or its party is disabled or removed, its period is over or has not begun, or the client is in none "
+    "of its networks: the policy daemon's line has the cause, digipoort credential show the rest.",
 )
 LOGIN_MAY_NOT_SUBMIT = Reason(
     "DGP-1003",
@@ -196,6 +197,15 @@ SESSION_LIMIT = Reason(
     "A limit of this session or of its client address was reached; try again later.",
     "Een grens van deze sessie of van het clientadres is bereikt; probeer het later opnieuw.",
     "Postfix's words before the code tell which: errors, recipients, connections or logins per minute, or silence.",
+)
+CERTIFICATE_REQUIRED = Reason(
+    "DGP-1016",
+    550,
+    "5.7.1",
+    "This login needs the client certificate that was agreed for it.",
+    "Bij deze inlognaam hoort het clientcertificaat dat ervoor is afgesproken.",
+    "The session showed none, another one, or, for a subject, an expired one or one that is not of "
+    "digipoort_client_ca_file: compare the policy daemon's line with digipoort credential show.",
 )
 
 # --- 2xxx: acceptance, authorisation ---------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ harmless: unknown attributes are passed over, and of an attribute that occurs tw
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from digipoort.decision import Certificate
 from digipoort.framing import RequestMalformed, parse_attributes
 
 if TYPE_CHECKING:
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
 END_OF_REQUEST: Final = b"\n\n"
 # The end included.
 MAX_REQUEST_OCTETS: Final = 64 * 1024
-CONTEXTS: Final = {b"submission": "submission", b"acceptance": "acceptance"}
+# `certificate`: whether a session without a login may go on to the question of `submission`.
+CONTEXTS: Final = {b"submission": "submission", b"acceptance": "acceptance", b"certificate": "certificate"}
+# xtext (RFC 3461 section 4) as Postfix writes it: it leaves "=" as it is.
+_XTEXT: Final = re.compile(rb"(?:[!-*,-~]|\+[0-9A-F]{2})*")
+_XTEXT_OCTET: Final = re.compile(rb"\+([0-9A-F]{2})")
 # 2^63 - 1 has 19 digits; no message is larger, and int() on a longer run would only burn time.
 _MAX_SIZE_DIGITS: Final = 19
 
@@ -42,6 +48,7 @@ class PolicyRequest:
     queue_id: bytes
     instance: bytes
     client_address: bytes
+    certificate: Certificate
 
 
 def parse_request(block: bytes) -> PolicyRequest:
@@ -55,7 +62,7 @@ def parse_request(block: bytes) -> PolicyRequest:
         raise RequestMalformed("The attribute request is not smtpd_access_policy.")
     context = CONTEXTS.get(attributes.get(b"policy_context", b""))
     if context is None:
-        raise RequestMalformed("The attribute policy_context is neither submission nor acceptance.")
+        raise RequestMalformed("The attribute policy_context is none of submission, acceptance and certificate.")
     if attributes.get(b"protocol_state") != b"RCPT":
         raise RequestMalformed("The attribute protocol_state is not RCPT.")
     if b"sender" not in attributes or not attributes.get(b"recipient"):
@@ -70,7 +77,17 @@ def parse_request(block: bytes) -> PolicyRequest:
         queue_id=attributes.get(b"queue_id", b""),
         instance=attributes.get(b"instance", b""),
         client_address=attributes.get(b"client_address", b""),
+        certificate=Certificate(
+            attributes.get(b"ccert_fingerprint", b""), _unquoted(attributes.get(b"ccert_subject", b""))
+        ),
     )
+
+
+def _unquoted(subject: bytes) -> bytes:
+    """Return a common name out of its xtext, or nothing, as without one, for what Postfix would not write."""
+    if not _XTEXT.fullmatch(subject):
+        return b""
+    return _XTEXT_OCTET.sub(lambda octet: bytes.fromhex(octet[1].decode("ascii")), subject)
 
 
 def _size(value: bytes) -> int:
@@ -81,7 +98,10 @@ def _size(value: bytes) -> int:
     return int(value)
 
 
-def format_reply(finding: Finding | None) -> bytes:
-    """Return the reply to a request: a refusal, or DUNNO, so that Postfix's own restrictions still apply after it."""
-    action = "DUNNO" if finding is None else finding.reply()
+def format_reply(finding: Finding | None, *, known: bool = False) -> bytes:
+    """Return the reply to a request: a refusal, or DUNNO, so that Postfix's own restrictions still apply after it.
+
+    `known` is for the context `certificate` only, where OK ends one list of restrictions and not the recipient's.
+    """
+    action = finding.reply() if finding else "OK" if known else "DUNNO"
     return f"action={action}\n\n".encode("ascii")

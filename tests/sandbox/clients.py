@@ -72,9 +72,19 @@ def compose(sender: str, recipient: str, subject: str, text: str) -> EmailMessag
 
 
 def send(
-    env: Mapping[str, str], account: Account, recipients: list[str], message: bytes, *, notify: str = "", port: str = ""
+    env: Mapping[str, str],
+    account: Account,
+    recipients: list[str],
+    message: bytes,
+    *,
+    notify: str = "",
+    port: str = "",
+    certificate: Path | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Submit with msmtp over STARTTLS (or the port given); the result's exit status is 0 when the gateway said 250."""
+    """Submit with msmtp over STARTTLS (or the port given); the result's exit status is 0 when the gateway said 250.
+
+    `certificate` has its key beside it, with the suffix .key. An account without a login does not log in.
+    """
     implicit = port == env["SUBMISSIONS_PORT"]
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "msmtprc"
@@ -83,7 +93,9 @@ def send(
             f"defaults\ntls on\ntls_starttls {'off' if implicit else 'on'}\ntls_trust_file {env['CA_FILE']}\n"
             "set_from_header off\nset_date_header off\nset_msgid_header off\nremove_bcc_headers off\n"
             f"account party\nhost {env['GATEWAY_HOST']}\nport {port or env['SUBMISSION_PORT']}\n"
-            f"auth plain\nuser {account.login}\npassword {account.password}\nfrom {account.address}\n"
+            f"from {account.address}\n"
+            + (f"auth plain\nuser {account.login}\npassword {account.password}\n" if account.login else "auth off\n")
+            + (f"tls_cert_file {certificate}\ntls_key_file {certificate.with_suffix('.key')}\n" if certificate else "")
             + (f"dsn_notify {notify}\n" if notify else ""),
             encoding="utf-8",
         )

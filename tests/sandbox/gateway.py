@@ -136,6 +136,7 @@ def _write_env(layout: Layout, values: dict[str, str]) -> None:
         "POP3_PORT": str(ports.pop3),
         "POP3S_PORT": str(ports.pop3s),
         "CA_FILE": str(layout.pki / "ca.pem"),
+        "CLIENT_CERTIFICATES": str(layout.pki),
         "MAIL_LOG": str(layout.mail_log),
         "AGENCY_MAILDIR": str(layout.agency),
         "PHYSICAL_DOMAIN": names.PHYSICAL_DOMAIN,

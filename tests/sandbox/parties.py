@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tests.sandbox import layout as names
 from tests.sandbox.agency import REFUSED_LOCAL_PART
 from tests.sandbox.interfaces import LENIENT_INTERFACE, STRICT_INTERFACE
+from tests.sandbox.pki import SUBJECT, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,10 @@ TRADERS: Final = (
         services=("pop3",),
     ),
     Trader("INACTIVE", "GESTOPT", "Gestopt B.V.", "g2-inlog", "gestopt", "0d5e66f1b3c74f05"),
+    Trader("SEALED", "ZEGEL", "Zegel Transport B.V.", "z5-inlog", "zegel", "5b9e20d4a6f14f06"),
 )  # fmt: skip
+# Further logins of SEALED, and what their certificates (pki.py) must have.
+SEALED_LOGINS: Final = {"PINNED": "z5-vast", "NAMED": "z5-naam", "BEARER": "z5-houder"}
 AGENCY_LOGIN: Final = "douane-uitgaand"
 AGENCY_ADDRESSES: Final = {
     "AGS_ADDRESS": ("ags", "AGS", "DOUANE"),
@@ -89,7 +93,8 @@ def seed(layout: Layout, environment: dict[str, str]) -> dict[str, str]:
     _digipoort(environment, "seed")
     flows = [flow["code"] for flow in json.loads(_digipoort(environment, "flow", "list", "--json"))]
     # Hexadecimal: a password that begins with a hyphen is an option to some clients.
-    passwords = {key: secrets.token_hex(9) for key in (*(trader.key for trader in TRADERS), "AGENCY")}
+    keys = (*(trader.key for trader in TRADERS), *SEALED_LOGINS, "AGENCY")
+    passwords = {key: secrets.token_hex(9) for key in keys}
     folder = layout.settings / "passwords"
     folder.mkdir(mode=0o700)
     for key, password in passwords.items():
@@ -116,6 +121,12 @@ def environment(passwords: Mapping[str, str]) -> dict[str, str]:
         values[f"{trader.key}_LOGIN"] = trader.login
         values[f"{trader.key}_PASSWORD"] = passwords[trader.key]
         values[f"{trader.key}_ADDRESS"] = trader.address
+    for key, login in SEALED_LOGINS.items():
+        values |= {
+            f"{key}_LOGIN": login,
+            f"{key}_PASSWORD": passwords[key],
+            f"{key}_ADDRESS": _trader("SEALED").address,
+        }
     return values | {
         "AGENCY_LOGIN": AGENCY_LOGIN,
         "AGENCY_PASSWORD": passwords["AGENCY"],
@@ -158,6 +169,7 @@ def _description(layout: Layout, flows: list[str]) -> str:
     )
     for trader in TRADERS:
         tables += _trader_tables(trader, flows)
+    tables += _sealed_tables(layout)
     return "\n".join(tables)
 
 
@@ -184,7 +196,22 @@ def _trader_tables(trader: Trader, flows: list[str]) -> list[str]:
     ]
 
 
-def _table(section: str, /, **values: str | list[str]) -> str:
+def _sealed_tables(layout: Layout) -> list[str]:
+    wanted: dict[str, dict[str, str | bool]] = {
+        "PINNED": {"certificate_fingerprint": fingerprint(layout.pki / "client-pinned.pem")},
+        "NAMED": {"certificate_subject": SUBJECT},
+        "BEARER": {
+            "certificate_fingerprint": fingerprint(layout.pki / "client-bearer.pem"),
+            "certificate_suffices": True,
+        },
+    }
+    return [
+        _table("credential", login=login, party="ZEGEL", services=["submission"], password_file=key, **wanted[key])
+        for key, login in SEALED_LOGINS.items()
+    ]
+
+
+def _table(section: str, /, **values: str | list[str] | bool) -> str:
     # Dates are TOML's own; a JSON string or list is also a TOML one.
     lines = (f"{key} = {value if key.startswith('valid_') else json.dumps(value)}\n" for key, value in values.items())
     return f"[[{section}]]\n{''.join(lines)}"

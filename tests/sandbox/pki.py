@@ -1,10 +1,11 @@
-"""A throw-away CA and the certificates that the sandbox's daemons show."""
+"""A throw-away CA for the sandbox's daemons, and another one for its parties' client certificates."""
 
 from __future__ import annotations
 
 import hashlib
 import ssl
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import trustme
 
@@ -13,9 +14,12 @@ from tests.sandbox import layout
 if TYPE_CHECKING:
     from pathlib import Path
 
+# The common name that a credential of the sandbox asks for. It has what xtext must quote.
+SUBJECT: Final = "Zegel + Transport B.V."
+
 
 def issue(folder: Path) -> None:
-    """Write ca.pem, and NAME.pem with NAME.key (root-only) for gateway, agency and hop."""
+    """Write ca.pem, and NAME.pem with NAME.key (root-only) for gateway, agency and hop, and those of the clients."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     names = {
@@ -24,11 +28,38 @@ def issue(folder: Path) -> None:
         "hop": ("hop.digipoort.invalid",),
     }
     for name, identities in names.items():
-        certificate = authority.issue_cert(*identities)
-        key = folder / f"{name}.key"
-        key.touch(mode=0o600)
-        certificate.private_key_pem.write_to_path(key)
-        certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+        _write(folder, name, authority.issue_cert(*identities))
+    _issue_clients(folder)
+
+
+def _issue_clients(folder: Path) -> None:
+    """Write client-ca.pem and certificates: for three credentials, and for what must be refused.
+
+    `client-pinned`, `client-named` and `client-bearer` are meant; `client-other` is of the same CA with another name,
+    `client-expired` has the right name, and so has `client-stranger`, of a CA that nobody trusts.
+    """
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(folder / "client-ca.pem")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    clients = {
+        "pinned": stranger.issue_cert(common_name="Any name"),
+        "named": authority.issue_cert(common_name=SUBJECT),
+        "bearer": authority.issue_cert(common_name="Bearer"),
+        "other": authority.issue_cert(common_name="Somebody else"),
+        "expired": authority.issue_cert(
+            common_name=SUBJECT, not_before=yesterday - timedelta(days=1), not_after=yesterday
+        ),
+        "stranger": stranger.issue_cert(common_name=SUBJECT),
+    }
+    for name, certificate in clients.items():
+        _write(folder, f"client-{name}", certificate)
+
+
+def _write(folder: Path, name: str, certificate: trustme.LeafCert) -> None:
+    key = folder / f"{name}.key"
+    key.touch(mode=0o600)
+    certificate.private_key_pem.write_to_path(key)
+    certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
 
 
 def fingerprint(certificate: Path) -> str:

@@ -69,6 +69,8 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_tls_certificate_file": layout.pki / "gateway.pem",
         "digipoort_tls_key_file": layout.pki / "gateway.key",
         "digipoort_agency_ca_file": layout.pki / "ca.pem",
+        "digipoort_client_certificates": True,
+        "digipoort_client_ca_file": layout.pki / "client-ca.pem",
         "digipoort_hop_certificate_file": hop,
         "digipoort_hop_key_file": layout.pki / "hop.key",
         "digipoort_hop_fingerprint": fingerprint(hop),

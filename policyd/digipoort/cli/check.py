@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import sys
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final, LiteralString
 
 import click
 
-from digipoort import decision
+from digipoort import access, decision
 from digipoort.cli import completion, explained, frame
 from digipoort.cli.explained import Judged, Verdict
 from digipoort.cli.failures import EXIT_REFUSED, Failure
@@ -36,6 +37,7 @@ class _Question:
     sender: str
     recipient: str
     size: int
+    client: str | None = None
 
 
 @click.command()
@@ -48,8 +50,9 @@ class _Question:
     "day",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
-    help="Another day than today: connections count as then.",
+    help="Another day than today: connections, and the login's period, count as then.",
 )
+@click.option("--client", metavar="ADDRESS", help="Where the client is; one of the login's networks when not given.")
 @click.option(
     "--csv", "file", type=click.File("r", encoding="utf-8"), help="Judge each line of login,sender,recipient[,size]."
 )
@@ -63,14 +66,16 @@ def check(  # noqa: PLR0913 - click hands in each option
     recipient: str | None,
     size: int,
     day: datetime | None,
+    client: str | None,
     file: IO[str] | None,
     as_json: bool,
 ) -> None:
     """Tell whether LOGIN may send a message of SIZE octets from SENDER to RECIPIENT, and what that follows from.
 
-    TLS is taken for granted. Both stages are judged, although in practice the first refusal is the only one. Told are
-    the rule that refuses, in the words that the submitter reads, what it was decided by, and the objects involved. The
-    exit code is 0 when neither stage refuses, 1 when one does. Everything but the day is as it is now.
+    TLS is taken for granted, and so is the certificate that the login asks for, if any. Both stages are judged,
+    although in practice the first refusal is the only one. Told are the rule that refuses, in the words that the
+    submitter reads, what it was decided by, and the objects involved. The exit code is 0 when neither stage refuses, 1
+    when one does. Everything but the day is as it is now.
 
     \b
     Examples: digipoort check bloemen bloemen@partij.example ags@overheid.example --at 2027-01-01
@@ -81,6 +86,8 @@ def check(  # noqa: PLR0913 - click hands in each option
         raise click.UsageError("Give LOGIN SENDER RECIPIENT, or --csv FILE.")
     if file is not None and as_json:
         raise click.UsageError("Give either --csv or --json.")
+    if client is not None and (file is not None or access.client_address(client.encode()) is None):
+        raise click.UsageError("Give one IP address with --client, and no --csv.")
     settings = frame.admin_settings()
     refused = False
     with session.reading(settings.directory_dsn) as connection:
@@ -88,7 +95,7 @@ def check(  # noqa: PLR0913 - click hands in each option
         if file is not None:
             refused = _audit(file, judge)
         else:
-            judged = judge(_Question(str(login), str(sender), str(recipient), size))
+            judged = judge(_Question(str(login), str(sender), str(recipient), size, client))
             explained.show(judged, explained.involved(connection, judged), as_json=as_json)
             refused = judged.is_refused()
     if refused:
@@ -97,9 +104,17 @@ def check(  # noqa: PLR0913 - click hands in each option
 
 def _judged(connection: Connection[TupleRow], settings: AdminSettings, day: date | None, asked: _Question) -> Judged:
     sender, recipient = asked.sender.encode(), asked.recipient.encode()
-    submission = decision.Submission(asked.login.encode(), sender, recipient, encrypted=True)
     acceptance = decision.Acceptance(sender, recipient, asked.size)
-    first = decision.SubmissionRow(*_row(connection, queries.SUBMISSION, submission.parameters()))
+    bare = decision.Submission(
+        login=asked.login.encode(),
+        sender=sender,
+        recipient=recipient,
+        encrypted=True,
+        client=(asked.client or "").encode(),
+    )
+    parameters = bare.parameters(settings.directory_timezone, day)
+    first = decision.SubmissionRow(*_row(connection, queries.SUBMISSION, parameters))
+    submission = _with_what_the_login_asks_for(bare, first)
     parameters = acceptance.parameters(settings.directory_timezone, day)
     second = decision.AcceptanceRow(*_row(connection, queries.ACCEPTANCE, parameters))
     return Judged(
@@ -108,6 +123,13 @@ def _judged(connection: Connection[TupleRow], settings: AdminSettings, day: date
         Verdict(decision.decide_submission(submission, first, settings.logical_domains), first),
         Verdict(decision.decide_acceptance(acceptance, second), second),
     )
+
+
+def _with_what_the_login_asks_for(asked: decision.Submission, row: decision.SubmissionRow) -> decision.Submission:
+    """Return the session with the login's certificate and, unless the client's address was given, in its network."""
+    shown = decision.Certificate((row.certificate_fingerprint or "").encode(), (row.certificate_subject or "").encode())
+    client = asked.client or next((network.partition("/")[0].encode() for network in row.networks), b"")
+    return dataclasses.replace(asked, certificate=shown, client=client)
 
 
 def _audit(file: IO[str], judge: Callable[[_Question], Judged]) -> bool:

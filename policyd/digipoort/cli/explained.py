@@ -58,7 +58,7 @@ class Judged:
 
 def involved(connection: Connection[TupleRow], judged: Judged) -> list[Involved]:
     """Return the objects that the message's names stand for: login, addresses, their parties, and connections."""
-    login = judged.asked_submission.parameters()["login"]
+    login = judged.asked_submission.parameters("")["login"]
     names = judged.asked_acceptance.parameters("")
     found: list[Involved] = [
         *(("login", row) for row in _named(connection, Credential, "login", login)),
@@ -92,7 +92,7 @@ def show(judged: Judged, objects: Sequence[Involved], *, as_json: bool) -> None:
         return
     for stage, verdict in stages.items():
         click.echo(f"{stage}: {_ALLOWED if verdict.finding is None else verdict.finding.reply()}")
-        _show_rows([*_told(verdict.finding), *dataclasses.asdict(verdict.row).items()])
+        _show_rows([*_told(verdict.finding), *_grounds(verdict)])
     click.echo("involved:")
     _show_rows([(what, _words(values)) for what, values in objects] or [("-", "nothing that the directory knows")])
 
@@ -109,6 +109,12 @@ def _told(finding: Finding | None) -> Iterator[tuple[str, str]]:
         yield "english", finding.english()
         yield "dutch", finding.dutch()
         yield "remedy", finding.reason.remedy
+
+
+def _grounds(verdict: Verdict[Any]) -> Iterator[tuple[str, object]]:
+    """Yield what the directory knows, name and value; several values are joined, none is None."""
+    for name, value in dataclasses.asdict(verdict.row).items():
+        yield name, " ".join(value) or None if isinstance(value, list) else value
 
 
 def _as_json(verdict: Verdict[Any]) -> dict[str, object]:

@@ -10,15 +10,40 @@ from typing import Final, LiteralString
 
 # --- decisions -------------------------------------------------------------------------------------------------------
 
+# Whose the session is, its login tells; without one (NULL) its certificate, and of those that match the one that says
+# most. Each is an index probe, made only when those before it found nothing.
 SUBMISSION: Final[LiteralString] = """
 SELECT
+    credential.login,
     credential.active AND party.active AS login_active,
+    coalesce(today.day >= credential.valid_from, true) AS begun,
+    coalesce(today.day > credential.valid_until, false) AS ended,
+    coalesce(credential.networks::text[], '{}') AS networks,
     'submission' = ANY (credential.services) AS may_submit,
+    credential.certificate_fingerprint,
+    credential.certificate_subject,
     EXISTS (
         SELECT FROM address WHERE address.address = %(sender)s AND address.party_id = credential.party_id
     ) AS owns_sender
-FROM (VALUES (1)) AS one
-LEFT JOIN credential ON credential.login = %(login)s
+FROM (SELECT coalesce(%(day)s::date, (now() AT TIME ZONE %(timezone)s)::date) AS day) AS today
+LEFT JOIN credential ON credential.id = coalesce(
+    (SELECT id FROM credential WHERE login = %(login)s),
+    (
+        SELECT id FROM credential
+        WHERE certificate_suffices
+        AND coalesce(certificate_fingerprint, '') = %(fingerprint)s AND coalesce(certificate_subject, '') = %(subject)s
+    ),
+    (
+        SELECT id FROM credential
+        WHERE certificate_suffices
+        AND coalesce(certificate_fingerprint, '') = %(fingerprint)s AND coalesce(certificate_subject, '') = ''
+    ),
+    (
+        SELECT id FROM credential
+        WHERE certificate_suffices
+        AND coalesce(certificate_fingerprint, '') = '' AND coalesce(certificate_subject, '') = %(subject)s
+    )
+)
 LEFT JOIN party ON party.id = credential.party_id
 """
 
