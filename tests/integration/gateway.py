@@ -67,10 +67,18 @@ class Gateway:
         (self.seen / f"{next(self.numbers):06}").write_bytes(content)
 
     def send(
-        self, account: Account, recipients: list[str], message: bytes, *, notify: str = "", port: str = ""
+        self,
+        account: Account,
+        recipients: list[str],
+        message: bytes,
+        *,
+        notify: str = "",
+        port: str = "",
+        certificate: str = "",
     ) -> None:
-        """Submit with msmtp; the gateway must say 250."""
-        result = clients.send(self.env, account, recipients, message, notify=notify, port=port)
+        """Submit with msmtp; the gateway must say 250. `certificate` is a client's, by its name in the sandbox."""
+        path = self.client_certificate(certificate) if certificate else None
+        result = clients.send(self.env, account, recipients, message, notify=notify, port=port, certificate=path)
         self.record(result.stderr)
         assert result.returncode == 0, result.stderr.decode()
 
@@ -106,9 +114,21 @@ class Gateway:
         paths = sorted(Path(self.env["AGENCY_MAILDIR"], "new").iterdir())
         return [copy for path in paths if mark.encode() in (copy := path.read_bytes())]
 
-    def smtp(self, port: str = "", *, login: Account | None = None) -> smtplib.SMTP:
-        """Return an SMTP session after STARTTLS (and AUTH), for dialogues that no stock client has."""
+    def client_certificate(self, name: str) -> Path:
+        """Return the file of a client certificate of the sandbox (pki.py), which has its key beside it."""
+        return Path(self.env["CLIENT_CERTIFICATES"], f"client-{name}.pem")
+
+    def client_context(self, certificate: str = "") -> ssl.SSLContext:
+        """Return how a client does TLS: it checks the gateway's name, and may have a certificate of its own."""
         context = ssl.create_default_context(cafile=self.env["CA_FILE"])
+        if certificate:
+            path = self.client_certificate(certificate)
+            context.load_cert_chain(path, path.with_suffix(".key"))
+        return context
+
+    def smtp(self, port: str = "", *, login: Account | None = None, certificate: str = "") -> smtplib.SMTP:
+        """Return an SMTP session after STARTTLS (and AUTH), for dialogues that no stock client has."""
+        context = self.client_context(certificate)
         session = _RecordedSession(self.env["GATEWAY_HOST"], int(port or self.env["SUBMISSION_PORT"]), self.record)
         try:
             session.starttls(context=context)
