@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -33,13 +34,16 @@ def issue(folder: Path) -> None:
 
 
 def _issue_clients(folder: Path) -> None:
-    """Write client-ca.pem and certificates: for three credentials, and for what must be refused.
+    """Write the folder client-ca and certificates: for three credentials, and for what must be refused.
 
     `client-pinned`, `client-named` and `client-bearer` are meant; `client-other` is of the same CA with another name,
     `client-expired` has the right name, and so has `client-stranger`, of a CA that nobody trusts.
     """
     authority, stranger = trustme.CA(), trustme.CA()
-    authority.cert_pem.write_to_path(folder / "client-ca.pem")
+    trusted = folder / "client-ca"
+    trusted.mkdir(mode=0o755)
+    authority.cert_pem.write_to_path(trusted / "ca.pem")
+    subprocess.run(["/usr/bin/openssl", "rehash", trusted], check=True)
     yesterday = datetime.now(UTC) - timedelta(days=1)
     clients = {
         "pinned": stranger.issue_cert(common_name="Any name"),
