@@ -295,9 +295,15 @@ def test_check_gives_both_verdicts_and_their_grounds(dsn: str) -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "submission: allowed",
-        "  login_active  yes",
-        "  may_submit    yes",
-        "  owns_sender   yes",
+        "  login                    aal",
+        "  login_active             yes",
+        "  begun                    yes",
+        "  ended                    no",
+        "  networks                 -",
+        "  may_submit               yes",
+        "  certificate_fingerprint  -",
+        "  certificate_subject      -",
+        "  owns_sender              yes",
         "acceptance: allowed",
         "  sender_kind         private",
         "  recipient_kind      government",
@@ -367,6 +373,23 @@ def test_check_on_another_day(dsn: str) -> None:
     assert digipoort(dsn, "connection", "end", *message[1:2], "AGS", "--on", "2090-06-30").exit_code == 0
     assert verdicts(dsn, *message, "--at", "2090-06-30") == ["allowed", "allowed"]
     assert verdicts(dsn, *message, "--at", "2090-07-01") == ["allowed", "DGP-2004"]
+
+
+def test_check_takes_the_certificate_for_granted_and_the_network_unless_it_is_given(dsn: str) -> None:
+    message = ["aal", "bloemen@party.test", "ags@gov.test"]
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "UPDATE credential SET certificate_subject = 'Bloemen', networks = '{192.0.2.0/24,2001:db8::/32}',"
+            " valid_from = '2021-01-01', valid_until = '2090-01-01'"
+        )
+    assert verdicts(dsn, *message) == ["allowed", "allowed"]
+    assert verdicts(dsn, *message, "--client", "2001:db8::25") == ["allowed", "allowed"]
+    assert verdicts(dsn, *message, "--client", "198.51.100.1") == ["DGP-1002", "allowed"]
+    assert verdicts(dsn, *message, "--at", "2020-12-31") == ["DGP-1002", "allowed"]
+    assert verdicts(dsn, *message, "--at", "2090-01-02") == ["DGP-1002", "allowed"]
+    assert "  networks                 192.0.2.0/24 2001:db8::/32" in digipoort(dsn, "check", *message).stdout
+    assert digipoort(dsn, "check", *message, "--client", "here").exit_code == 2
+    assert digipoort(dsn, "check", "--csv", "-", "--client", "192.0.2.1").exit_code == 2
 
 
 def test_an_audit_of_many(dsn: str, tmp_path: Path) -> None:

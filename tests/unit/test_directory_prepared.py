@@ -215,15 +215,20 @@ def test_the_statements_that_decide_can_be_prepared(directory_dsn: str) -> None:
         asked = {"sender": "a@b.test", "recipient": "c@d.test", "timezone": "Europe/Amsterdam", "day": None}
         for _ in range(2):
             assert await connection.fetch_one(queries.ACCEPTANCE, asked) == (None, None, None, None, 0, False)
-            assert await connection.fetch_one(queries.SUBMISSION, {"login": None, "sender": None}) == (
-                None,
-                None,
+            nobody = dict.fromkeys(("login", "fingerprint", "subject", "sender", "day")) | {"timezone": "UTC"}
+            assert await connection.fetch_one(queries.SUBMISSION, nobody) == (
+                *(None, None, True, False, [], None, None, None),
                 False,
             )
 
     _run(directory_dsn, scenario)
 
 
+SUBMITTING: dict[str, object] = {
+    **dict.fromkeys(("login", "fingerprint", "subject", "day")),
+    "sender": "a4000@party.test",
+    "timezone": "Europe/Amsterdam",
+}
 _ADDRESSES: LiteralString = """
 INSERT INTO address (address, party_id, party_kind, target_id)
 SELECT 'a' || number || '@party.test', party_id, party_kind, id
@@ -234,7 +239,8 @@ FROM target, generate_series(1, 5000) AS number WHERE mailbox = 'b0b0'
 @pytest.mark.parametrize(
     ("query", "values"),
     [
-        (queries.SUBMISSION, {"login": "aal", "sender": "a4000@party.test"}),
+        (queries.SUBMISSION, {**SUBMITTING, "login": "aal"}),
+        (queries.SUBMISSION, {**SUBMITTING, "fingerprint": "AB:CD", "subject": "Bloemen"}),
         (queries.AUTHENTICATION, {"login": "aal"}),
         (
             queries.ACCEPTANCE,
@@ -256,12 +262,13 @@ def test_what_was_planned_for_a_small_directory_reads_a_large_one_by_its_indexes
             owner.execute(_ADDRESSES)
         row = await connection.fetch_one(query, values)
         assert row is not None
-        assert row[0] in {True, "private", HASH}
+        assert row[0] in {values["login"] if query == queries.SUBMISSION else None, "private", HASH}
         literals = ", ".join("NULL" if values[name] is None else f"'{values[name]}'" for name in numbered(query).names)
         plan = await connection.fetch_one(f"EXPLAIN (FORMAT JSON) EXECUTE s0 ({literals})", {})
         assert plan is not None
         assert "Index Scan" in str(plan)
         assert "Seq Scan" not in str(plan)
+        assert str(plan).count("credential_certificate") == (3 if query == queries.SUBMISSION else 0)
         await connection.close()
 
     asyncio.run(run())

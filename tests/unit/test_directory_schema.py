@@ -296,8 +296,13 @@ def test_two_writers_go_one_after_the_other(filled: str) -> None:
 
 
 ADDRESS_FILTERS: dict[str, object] = dict.fromkeys(("address", "party", "flow", "mailbox", "domain", "limit"))
+SUBMITTING: dict[str, object] = {
+    **dict.fromkeys(("login", "fingerprint", "subject", "day")),
+    "sender": "bloemen@party.test",
+    "timezone": "Europe/Amsterdam",
+}
 READS: list[tuple[LiteralString, LiteralString, dict[str, object]]] = [
-    ("SET ROLE digipoort_read", queries.SUBMISSION, {"login": "aal", "sender": "bloemen@party.test"}),
+    ("SET ROLE digipoort_read", queries.SUBMISSION, SUBMITTING | {"login": "aal"}),
     (
         "SET ROLE digipoort_read",
         queries.ACCEPTANCE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from digipoort import reasons
+from digipoort.decision import NO_CERTIFICATE, Certificate
 from digipoort.framing import RequestMalformed, Requests
 from digipoort.reasons import Finding
 from digipoort_policyd.protocol import (
@@ -60,6 +61,7 @@ def test_captured_request() -> None:
         queue_id=b"",
         instance=b"1a2b.5f00.0",
         client_address=b"192.0.2.7",
+        certificate=NO_CERTIFICATE,
     )
 
 
@@ -67,6 +69,25 @@ def test_what_is_left_out_is_empty() -> None:
     request = parse_request(MINIMAL)
     assert (request.context, request.sender, request.size) == ("acceptance", b"", 0)
     assert request.sasl_username == request.encryption_protocol == request.client_address == b""
+
+
+@pytest.mark.parametrize(
+    ("quoted", "subject"),
+    [
+        (b"Bloemen+20+2B+20Co", b"Bloemen + Co"),
+        (b"a=b", b"a=b"),
+        (b"Zo+C3+AB", "Zo\u00eb".encode()),
+        # What smtpd does not write: no subject, and so none that a credential could ask for.
+        (b"Bloemen B.V.", b""),
+        (b"Bloemen+2x", b""),
+        (b"+", b""),
+        (b"Zo\xc3\xab", b""),
+    ],
+)
+def test_the_subject_of_a_certificate_is_xtext(quoted: bytes, subject: bytes) -> None:
+    block = CAPTURED.replace(b"ccert_subject=", b"ccert_subject=" + quoted)
+    request = parse_request(block.replace(b"ccert_fingerprint=", b"ccert_fingerprint=AB:CD"))
+    assert request.certificate == Certificate(b"AB:CD", subject)
 
 
 def test_values_keep_every_octet() -> None:

@@ -26,7 +26,7 @@ SUBMISSION = (
 )
 ACCEPTANCE = SUBMISSION.replace(b"=submission", b"=acceptance")
 ROWS: dict[str, tuple[Any, ...]] = {
-    queries.SUBMISSION: (True, True, True),
+    queries.SUBMISSION: ("trader", True, True, False, [], True, None, None, True),
     queries.ACCEPTANCE: ("private", "government", "AGS", 1000, 1, True),
 }
 
@@ -75,7 +75,14 @@ def test_parameters_reach_the_statement() -> None:
 
     _answers(fetch, SUBMISSION, ACCEPTANCE)
     assert seen == [
-        {"login": "trader", "sender": "a@handel.example"},
+        {
+            "login": "trader",
+            "fingerprint": None,
+            "subject": None,
+            "sender": "a@handel.example",
+            "timezone": "Europe/Amsterdam",
+            "day": None,
+        },
         {
             "sender": "a@handel.example",
             "recipient": "ags@overheid.example",
@@ -104,6 +111,73 @@ def test_only_what_stage_1_would_allow_counts() -> None:
     replies = _answers(_known, refused, ACCEPTANCE, ACCEPTANCE, SUBMISSION, SUBMISSION, refused, limit=1)
     codes = re.findall(rb"DUNNO|DGP-\d{4}", replies)
     assert codes == [b"DGP-1006", b"DUNNO", b"DUNNO", b"DUNNO", b"DGP-1009", b"DGP-1006"]
+
+
+CERTIFICATE = SUBMISSION.replace(b"username=trader", b"username=").replace(
+    b"size=10", b"ccert_fingerprint=ab:cd\nccert_subject=Handel+20B.V."
+)
+DOOR = CERTIFICATE.replace(b"=submission", b"=certificate")
+SHOWN = 'certificate=ab:cd subject="Handel B.V."'
+
+
+async def _nobody(_query: str, _parameters: Mapping[str, object]) -> tuple[Any, ...]:
+    return (None, None, True, False, [], None, None, None, False)
+
+
+def test_a_certificate_is_logged_and_counted_as_its_login(caplog: pytest.LogCaptureFixture) -> None:
+    replies = _answers(_known, CERTIFICATE, SUBMISSION, CERTIFICATE, limit=2)
+    assert re.findall(rb"DUNNO|DGP-\d{4}", replies) == [b"DUNNO", b"DUNNO", b"DGP-1009"]
+    first, second, third = caplog.messages
+    assert " login=trader " in first
+    assert first.endswith(SHOWN)
+    assert "certificate=" not in second
+    assert "event=recipient_deferred queue_id=4ABC reason=DGP-1009 " in third
+    assert "cause=" not in third
+
+
+def test_the_door_opens_for_a_certificate_that_stands_for_a_login(caplog: pytest.LogCaptureFixture) -> None:
+    assert _answers(_known, DOOR, DOOR, limit=1) == b"action=OK\n\n" * 2
+    # What may pass is another question, and that one has a line and counts.
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("block", [DOOR, DOOR.replace(b"encryption_protocol=TLSv1.3", b"encryption_protocol=")])
+def test_the_door_stays_shut(block: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown certificate, and one without TLS, which cannot be."""
+    assert _answers(_nobody if block == DOOR else _known, block) == b"action=DUNNO\n\n"
+    assert caplog.text.count("event=certificate_unknown ") == 1
+    assert SHOWN in caplog.text
+
+
+def test_the_door_waits_for_the_directory(caplog: pytest.LogCaptureFixture) -> None:
+    async def down(_query: str, _parameters: Mapping[str, object]) -> tuple[Any, ...]:
+        raise DirectoryUnavailable("connection refused")
+
+    assert _answers(down, DOOR).startswith(b"action=451 4.3.0 DGP-9001 ")
+    assert "event=recipient_deferred queue_id=4ABC reason=DGP-9001 " in caplog.text
+    assert " context=certificate " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "cause"),
+    [
+        ((None, None, True, False, [], None, None, None, False), "1002", "unknown-login"),
+        (("trader", True, True, True, [], True, None, None, True), "1002", "expired"),
+        (("trader", True, True, False, ["198.51.100.0/24"], True, None, None, True), "1002", "network-denied"),
+        (("trader", True, True, False, [], True, "AA", None, True), "1016", "certificate-denied"),
+    ],
+)
+def test_the_log_tells_why_a_login_is_refused(
+    row: tuple[Any, ...], code: str, cause: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fetch(_query: str, _parameters: Mapping[str, object]) -> tuple[Any, ...]:
+        return row
+
+    reply = _answers(fetch, SUBMISSION).decode()
+    assert f" DGP-{code} " in reply
+    assert cause not in reply
+    assert caplog.messages[0].startswith(f"event=recipient_refused queue_id=4ABC reason=DGP-{code} ")
+    assert caplog.messages[0].endswith(f" cause={cause}")
 
 
 def test_malformed(caplog: pytest.LogCaptureFixture) -> None:
