@@ -132,7 +132,8 @@ AUTHENTICATION_REQUIRED = Reason(
     "5.7.0",
     "Authentication is required.",
     "Aanmelden met inlognaam en wachtwoord is vereist.",
-    "The client must log in (RFC 6409 section 4.3); smtpd answers this itself, the text stands in master.cf.",
+    "The client must log in (RFC 6409 section 4.3); smtpd answers this itself, the text stands in master.cf. A "
+    "certificate that stands for no login gets it too: event=certificate_unknown.",
 )
 GATEWAY_HEADERS_SENT = Reason(
     "DGP-1008",
@@ -204,8 +205,8 @@ CERTIFICATE_REQUIRED = Reason(
     "5.7.1",
     "This login needs the client certificate that was agreed for it.",
     "Bij deze inlognaam hoort het clientcertificaat dat ervoor is afgesproken.",
-    "The session showed none, another one, or, for a subject, an expired one or one that is not of "
-    "digipoort_client_ca_file: compare the policy daemon's line with digipoort credential show.",
+    "The session showed none, another one, or, for a subject, one that is expired or not of a CA for clients: compare "
+    "the policy daemon's line with digipoort credential show.",
 )
 
 # --- 2xxx: acceptance, authorisation ---------------------------------------------------------------------------------

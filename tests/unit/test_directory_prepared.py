@@ -237,19 +237,20 @@ FROM target, generate_series(1, 5000) AS number WHERE mailbox = 'b0b0'
 
 
 @pytest.mark.parametrize(
-    ("query", "values"),
+    ("query", "values", "first"),
     [
-        (queries.SUBMISSION, {**SUBMITTING, "login": "aal"}),
-        (queries.SUBMISSION, {**SUBMITTING, "fingerprint": "AB:CD", "subject": "Bloemen"}),
-        (queries.AUTHENTICATION, {"login": "aal"}),
+        (queries.SUBMISSION, {**SUBMITTING, "login": "aal"}, "aal"),
+        (queries.SUBMISSION, {**SUBMITTING, "fingerprint": "AB:CD", "subject": "Bloemen"}, None),
+        (queries.AUTHENTICATION, {"login": "aal", "timezone": "Europe/Amsterdam"}, HASH),
         (
             queries.ACCEPTANCE,
             {"sender": "a4000@party.test", "recipient": "ags@gov.test", "timezone": "Europe/Amsterdam", "day": None},
+            "private",
         ),
     ],
 )
 def test_what_was_planned_for_a_small_directory_reads_a_large_one_by_its_indexes(
-    directory_dsn: str, query: LiteralString, values: dict[str, object]
+    directory_dsn: str, query: LiteralString, values: dict[str, object], first: str | None
 ) -> None:
     async def run() -> None:
         await asyncio.to_thread(fill, directory_dsn)
@@ -262,7 +263,7 @@ def test_what_was_planned_for_a_small_directory_reads_a_large_one_by_its_indexes
             owner.execute(_ADDRESSES)
         row = await connection.fetch_one(query, values)
         assert row is not None
-        assert row[0] in {values["login"] if query == queries.SUBMISSION else None, "private", HASH}
+        assert row[0] == first
         literals = ", ".join("NULL" if values[name] is None else f"'{values[name]}'" for name in numbered(query).names)
         plan = await connection.fetch_one(f"EXPLAIN (FORMAT JSON) EXECUTE s0 ({literals})", {})
         assert plan is not None

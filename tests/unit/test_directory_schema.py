@@ -332,6 +332,46 @@ def test_a_role_reads_what_its_program_asks(
     assert connection.execute(query, parameters).fetchone() is not None
 
 
+@pytest.mark.parametrize(
+    ("asked", "login"),
+    [
+        ({"fingerprint": "F", "subject": "S"}, "both"),
+        ({"fingerprint": "F", "subject": "other"}, "pinned"),
+        ({"fingerprint": "F"}, "pinned"),
+        ({"fingerprint": "other", "subject": "S"}, "named"),
+        ({"subject": "S"}, "named"),
+        # A certificate that is required beside a password stands for nobody.
+        ({"fingerprint": "B", "subject": "beside"}, None),
+        ({"fingerprint": "other", "subject": "other"}, None),
+        ({}, None),
+        ({"login": "aal"}, "aal"),
+    ],
+)
+def test_of_certificates_that_match_the_one_that_says_most_counts(
+    connection: Connection[TupleRow], asked: dict[str, object], login: str | None
+) -> None:
+    fingerprints = {letter: ":".join(f"{ord(letter):02X}" for _ in range(32)) for letter in "FB"}
+    for name, fingerprint, subject, suffices in (
+        ("named", None, "S", True),
+        ("pinned", "F", None, True),
+        ("both", "F", "S", True),
+        ("beside", "B", "beside", False),
+    ):
+        connection.execute(
+            """INSERT INTO credential (
+                login, party_id, password_hash, services,
+                certificate_fingerprint, certificate_subject, certificate_suffices
+            )
+            SELECT %s, party_id, '$x', '{submission}', %s, %s, %s FROM credential WHERE login = 'aal'""",
+            [name, fingerprint and fingerprints[fingerprint], subject, suffices],
+        )
+    if asked.get("fingerprint") in fingerprints:
+        asked = {**asked, "fingerprint": fingerprints[str(asked["fingerprint"])]}
+    row = connection.execute(queries.SUBMISSION, {**SUBMITTING, **asked}).fetchone()
+    assert row is not None
+    assert row[0] == login
+
+
 SUBMISSION: dict[str, object] = {
     "sender": "bloemen@party.test",
     "message": b"\0" * 32,

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+import jinja2
 import pytest
 
 from digipoort import reasons
@@ -99,3 +100,40 @@ def test_the_submission_services_forward_every_refusal() -> None:
     submission, _, others = master.partition("{%- endmacro %}")
     assert "smtpd_reject_footer_maps=pcre:{{ digipoort_postfix_config_directory }}/refusals.pcre" in submission
     assert "smtpd_reject_footer_maps" not in others
+
+
+def _options(*, ask: bool, file: str = "", directory: str = "") -> list[str]:
+    """Return the options of a submission service in master.cf that are about client certificates."""
+    environment = jinja2.Environment(trim_blocks=True, autoescape=False)  # noqa: S701 - no HTML
+    template = environment.from_string((TEMPLATES / "master.cf.j2").read_text(encoding="utf-8"))
+    settings = {
+        "digipoort_client_certificates": ask,
+        "digipoort_client_ca_file": file,
+        "digipoort_client_ca_directory": directory,
+        "digipoort_agency_transports": {},
+    }
+    options = str(getattr(template.make_module(settings), "submission")()).splitlines()  # noqa: B009 - the template's own
+    return [option for option in options if re.search("cert|smtpd_tls|_relay_", option) and "#" not in option]
+
+
+def test_no_certificate_is_asked_for_unless_wanted() -> None:
+    assert _options(ask=False, file="/ca.pem", directory="/ca") == [
+        "  -o { smtpd_relay_restrictions = permit_sasl_authenticated, check_client_access"
+        f" static:{{{Finding(reasons.AUTHENTICATION_REQUIRED).reply()}}}, reject }}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "settings"),
+    [
+        ({}, []),
+        ({"file": "/ca.pem"}, ["  -o smtpd_tls_CAfile=/ca.pem"]),
+        ({"directory": "/ca"}, ["  -o smtpd_tls_CApath=/ca"]),
+    ],
+)
+def test_a_certificate_is_asked_for(trusted: dict[str, str], settings: list[str]) -> None:
+    first, *others, relay = _options(ask=True, **trusted)
+    assert first == "  -o smtpd_tls_ask_ccert=yes"
+    assert [option for option in others if "smtpd_tls" in option] == settings
+    # Whoever shows none, or one that stands for nobody, comes to the refusal as ever.
+    assert re.search(r" check_ccert_access \{.*\}, check_client_access static:\{530 .*\}, reject \}$", relay)
