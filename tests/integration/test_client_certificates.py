@@ -232,6 +232,24 @@ def test_a_resumed_session_is_still_trusted_for_its_subject(gateway: Gateway) ->
         session.quit()
 
 
+def test_a_reload_ends_what_could_be_resumed(gateway: Gateway) -> None:
+    context = gateway.client_context("named")
+    session = _resumable(gateway, context, "SUBMISSION_PORT", None)
+    assert isinstance(session.sock, ssl.SSLSocket)
+    former = session.sock.session
+    session.quit()
+
+    def is_forgotten() -> bool:
+        again = _resumable(gateway, context, "SUBMISSION_PORT", former)
+        reused = isinstance(again.sock, ssl.SSLSocket) and again.sock.session_reused
+        again.quit()
+        return not reused
+
+    assert not is_forgotten()
+    gateway.postfix("postfix", "reload")
+    gateway.wait_for(is_forgotten, "a whole handshake")
+
+
 def test_who_shows_no_certificate_never_reaches_the_policy_daemon(gateway: Gateway) -> None:
     gateway.control("stop", "policyd")
     try:
