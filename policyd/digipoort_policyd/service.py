@@ -143,7 +143,8 @@ class PolicyService:
         }
         if request.queue_id:
             values["queue_id"] = request.queue_id
-        if request.certificate:
+        # At acceptance it is the hop's, always.
+        if request.certificate and request.context != "acceptance":
             values |= {"certificate": request.certificate.fingerprint, "subject": request.certificate.subject}
         if verdict.cause:
             values["cause"] = verdict.cause

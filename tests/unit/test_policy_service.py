@@ -135,6 +135,11 @@ def test_a_certificate_is_logged_and_counted_as_its_login(caplog: pytest.LogCapt
     assert "cause=" not in third
 
 
+def test_the_hops_certificate_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert _answers(_known, CERTIFICATE.replace(b"=submission", b"=acceptance")) == b"action=DUNNO\n\n"
+    assert "certificate=" not in caplog.text
+
+
 def test_the_door_opens_for_a_certificate_that_stands_for_a_login(caplog: pytest.LogCaptureFixture) -> None:
     assert _answers(_known, DOOR, DOOR, limit=1) == b"action=OK\n\n" * 2
     # What may pass is another question, and that one has a line and counts.
