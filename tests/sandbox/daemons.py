@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests import postgres
 from tests.sandbox import layout as names
+from tests.sandbox import stacks
 from tests.sandbox.render import venv_python
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Daemon:
 def all_daemons(layout: Layout) -> list[Daemon]:
     """Return the sandbox's daemons, in the order in which they start."""
     ports = layout.ports
+    stack = stacks.current(layout)
     python = {"PYTHONPATH": str(layout.library), "PYTHONDONTWRITEBYTECODE": "1"}
     postfix, dovecot = names.group_id("postfix"), names.group_id("dovecot")
 
@@ -92,13 +94,13 @@ def all_daemons(layout: Layout) -> list[Daemon]:
         ),
         Daemon(
             "dovecot",
-            ("/usr/sbin/dovecot", "-F", "-c", str(layout.dovecot / "dovecot.conf")),
+            stack.command("/usr/sbin/dovecot", "-F", "-c", str(layout.dovecot / "dovecot.conf")),
             lambda: _port_answers(ports.pop3) and _listens(layout.run / "lmtp.sock"),
             own_pid_file=layout.dovecot / "run" / "master.pid",
         ),
         Daemon(
             "postfix",
-            ("/usr/sbin/postfix", "-c", str(layout.postfix), "start-fg"),
+            stack.command("/usr/sbin/postfix", "-c", str(layout.postfix), "start-fg"),
             lambda: _port_answers(ports.submission) and _port_answers(ports.acceptance),
             {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             own_pid_file=layout.spool / "pid" / "master.pid",
