@@ -107,7 +107,6 @@ def _make(wanted: Path) -> None:
     hook.write_text(_PREPARE, encoding="ascii")
     hook.chmod(0o755)
     settings = ['Apt::Install-Recommends "false"', *_checks()]
-    mirror = _mirror()
     subprocess.run(
         [
             "mmdebstrap", "--mode=root", "--variant=essential", "--format=directory", f"--keyring={KEYRING}",
@@ -115,7 +114,7 @@ def _make(wanted: Path) -> None:
             "--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={path}" for path in _LEFT_OUT),
             "--essential-hook=./prepare \"$1\"", f"--include={','.join(PACKAGES)}",
             SUITE, str(unfinished),
-            f"deb {mirror} {SUITE} main", f"deb {mirror}-security {SUITE}-security main",
+            *_archives(),
         ],
         check=True, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -129,14 +128,21 @@ def _make(wanted: Path) -> None:
     shutil.rmtree(work)
 
 
-def _mirror() -> str:
-    """Return the first archive in the host's own apt sources."""
-    for path in (*sorted(_APT.glob("sources.list.d/*.sources")), *sorted(_APT.glob("sources.list*"))):
-        if path.is_file():
-            found = re.search(r"^(?:URIs:\s*|deb\s+(?:\[[^]]*\]\s+)?)(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-            if found:
-                return found[1].rstrip("/")
-    raise RuntimeError("no Debian mirror in /etc/apt")
+def _archives() -> list[str]:
+    """Return the source lines of the archives that the host's own apt sources name: Debian's, and its security updates."""
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in (*sorted(_APT.glob("sources.list.d/*.sources")), *sorted(_APT.glob("sources.list*")))
+        if path.is_file()
+    ]
+    found = re.findall(r"^(?:URIs:[ ]*|deb[ ]+(?:\[[^]]*\][ ]+)?)(\S+)", "\n".join(texts), re.MULTILINE)
+    if not found:
+        raise RuntimeError("no Debian mirror in /etc/apt")
+    security = next((uri for uri in found if uri.rstrip("/").endswith("debian-security")), None)
+    return [
+        f"deb {found[0]} {SUITE} main",
+        *([f"deb {security} {SUITE}-security main"] if security else []),
+    ]
 
 
 def _checks() -> list[str]:
