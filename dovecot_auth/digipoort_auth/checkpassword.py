@@ -23,6 +23,7 @@ import sys
 
 CREDENTIALS_DESCRIPTOR = 3
 MAX_CREDENTIALS_OCTETS = 512
+CREDENTIALS_PARTS = 3
 MAX_REPLY_OCTETS = 4096
 MAX_SECONDS = 60.0
 OWN_ARGUMENTS = 6
@@ -72,7 +73,8 @@ def read_credentials() -> tuple[bytes, bytes]:
     Raises NoVerdictError when they are cut off or too long.
     """
     octets = b""
-    while len(octets) <= MAX_CREDENTIALS_OCTETS:
+    # Not until its end: a client that Dovecot started at the same time holds the other side open too, as long as it lives.
+    while len(octets) <= MAX_CREDENTIALS_OCTETS and octets.count(b"\0") < CREDENTIALS_PARTS:
         chunk = posix.read(CREDENTIALS_DESCRIPTOR, MAX_CREDENTIALS_OCTETS + 1 - len(octets))
         if not chunk:
             break

@@ -1,7 +1,8 @@
 """An authd that hangs, lies or is slow, as the login itself asks for: listens in the place of the sandbox's real one.
 
 The login `NAME` or `NAME.anything` is answered as NAME in ANSWERS says. `exact` is accepted when the password is
-`SECRET`, octet for octet, and `size` with any password; every other login is refused.
+SECRET, octet for octet, and the request tells the address and that the connection is encrypted. Every other login is
+refused.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAILBOX: Final = "b1f0aa27c3d94e01"
-SECRET: Final = b"\xc3\xa1 \t\1\r\n\xff=t0"
+# Dovecot itself refuses a password with 0x01, TAB, CR or LF in it.
+SECRET: Final = b"\xc3\xa1 \xff\x02\x7f=t0'\"\\%{u}%s"
 # Pieces that are sent with PAUSE between them; {login} is the login. None: nothing is said, and the connection stays open.
 PAUSE: Final = 0.25
 ANSWERS: Final[dict[str, tuple[str, ...] | None]] = {
@@ -93,7 +95,7 @@ def _answer(handler: socketserver.StreamRequestHandler, line: bytes, released: t
     login = request.login.decode(errors="replace")
     name = login.partition(".")[0].partition("@")[0]
     if name == "exact":
-        accepted = request.password == SECRET
+        accepted = request.password == SECRET and {b"secured=yes", b"ip=127.0.0.1"} < set(line.rstrip().split(b"\t"))
         handler.wfile.write(f"ok\tlogin={login}\tmailbox={MAILBOX}\n".encode() if accepted else b"fail\n")
         return True
     pieces = ANSWERS.get(name, ("fail\n",))

@@ -290,6 +290,18 @@ def test_an_authd_that_accepts_nobody_is_no_verdict_in_time(run: Run) -> None:
         assert run(arguments=run.arguments("0.3")).status == NO_VERDICT
 
 
+def test_credentials_that_another_process_holds_open_are_taken(run: Run) -> None:
+    given = run.directory / "given"
+    os.mkfifo(given)
+    holder = os.open(given, os.O_RDWR)
+    try:
+        os.write(holder, CREDENTIALS)
+        with authd(run.socket, ACCEPTED):
+            assert run(arguments=run.arguments("2")).status == 0
+    finally:
+        os.close(holder)
+
+
 def test_credentials_that_never_end_are_no_verdict_in_time(run: Run) -> None:
     os.mkfifo(run.directory / "given")
     assert run(arguments=run.arguments("0.3")).said == "checkpassword: no verdict in time\n"
