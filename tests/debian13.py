@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 CACHE: Final = Path("/var/cache/digipoort-tests")
 SUITE: Final = "trixie"
 PACKAGES: Final = (
-    "dovecot-pop3d", "dovecot-lmtpd", "dovecot-auth-lua", "lua-socket", "postfix", "postfix-pcre", "postfix-lmdb", "python3",
+    "dovecot-pop3d", "dovecot-lmtpd", "dovecot-auth-lua", "lua-socket", "postfix", "postfix-pcre", "postfix-lmdb",
+    "python3",
 )  # fmt: skip
 # What the sandbox's folders belong to must be the same numbers inside.
 USERS: Final = ("postfix", "dovecot", "dovenull")
@@ -112,7 +113,7 @@ def _make(wanted: Path) -> None:
             "mmdebstrap", "--mode=root", "--variant=essential", "--format=directory", f"--keyring={KEYRING}",
             *(f"--aptopt={setting}" for setting in settings),
             "--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={path}" for path in _LEFT_OUT),
-            "--essential-hook=./prepare \"$1\"", f"--include={','.join(PACKAGES)}",
+            '--essential-hook=./prepare "$1"', f"--include={','.join(PACKAGES)}",
             SUITE, str(unfinished),
             *_archives(),
         ],
@@ -129,7 +130,7 @@ def _make(wanted: Path) -> None:
 
 
 def _archives() -> list[str]:
-    """Return the source lines of the archives that the host's own apt sources name: Debian's, and its security updates."""
+    """Return source lines for the archives that the host's apt sources name: Debian's, and its security updates."""
     texts = [
         path.read_text(encoding="utf-8")
         for path in (*sorted(_APT.glob("sources.list.d/*.sources")), *sorted(_APT.glob("sources.list*")))

@@ -11,9 +11,9 @@ octets. An accepted login executes REPLY with HOME=MAIL_ROOT/mailbox, userdb_uid
 Otherwise the exit status tells: 1 refused, 111 no verdict. No verdict within SECONDS is 111 too, because Dovecot waits
 150 seconds for a client that hangs.
 
-With AUTHORIZED=1 in the environment Dovecot, as userdb, only asks where a mailbox is, for doveadm, and gives no password.
-REPLY is then executed with AUTHORIZED=2; a login that authd does not know is status 3. The protocol is described in
-docs/authd-protocol.md.
+With AUTHORIZED=1 in the environment Dovecot, as userdb, only asks where a mailbox is, for doveadm, and gives no
+password. REPLY is then executed with AUTHORIZED=2; a login that authd does not know is status 3. The protocol is
+described in docs/authd-protocol.md.
 """
 
 import _signal
@@ -55,8 +55,13 @@ def main(arguments: list[str], environment: dict[bytes, bytes]) -> None:
         # What it asks for is a password: answering would vouch for a login that nobody proved.
         raise NoVerdictError("lookups of a password are not supported")
     lookup = environment.get(b"AUTHORIZED") == b"1"
+    service = environment.get(b"SERVICE", b"")
     login, password = read_credentials()
-    line = ask(socket, _lookup(environment, login) if lookup else _verification(environment, login, password))
+    if lookup:
+        line = ask(socket, lookup_request(service, login))
+    else:
+        client = environment.get(b"TCPREMOTEIP") or environment.get(b"AUTH_RIP", b"")
+        line = ask(socket, request(service, login, password, client, environment.get(b"AUTH_SECURED", b"")))
     if line == b"fail\n":
         leave(EXIT_UNKNOWN if lookup else EXIT_REFUSED)
     mailbox = accepted_mailbox(line, login.lower())
@@ -73,7 +78,7 @@ def read_credentials() -> tuple[bytes, bytes]:
     Raises NoVerdictError when they are cut off or too long.
     """
     octets = b""
-    # Not until its end: a client that Dovecot started at the same time holds the other side open too, as long as it lives.
+    # Not to the end: a client that Dovecot started at the same time holds the other side open as long as it lives.
     while len(octets) <= MAX_CREDENTIALS_OCTETS and octets.count(b"\0") < CREDENTIALS_PARTS:
         chunk = posix.read(CREDENTIALS_DESCRIPTOR, MAX_CREDENTIALS_OCTETS + 1 - len(octets))
         if not chunk:
@@ -88,10 +93,17 @@ def read_credentials() -> tuple[bytes, bytes]:
     return login, rest[0]
 
 
-def request(verb: bytes, fields: dict[bytes, bytes]) -> bytes:
-    """Return the request line for authd, LF included."""
-    named = [name + b"=" + _escaped(value) for name, value in fields.items()]
-    return b"\t".join([b"DIGIPOORT-AUTH/1", verb, *named]) + b"\n"
+def request(service: bytes, login: bytes, password: bytes, client: bytes, secured: bytes = b"") -> bytes:
+    """Return the request line for the verdict on a login, LF included; `secured` is what Dovecot says, if it is."""
+    fields = [(b"service", service), (b"login", login), (b"password", password)]
+    fields += [(b"ip", client)] if client else []
+    fields += [(b"secured", b"yes")] if secured else []
+    return _line(b"verify", fields)
+
+
+def lookup_request(service: bytes, login: bytes) -> bytes:
+    """Return the request line for where a mailbox is, LF included."""
+    return _line(b"lookup", [(b"service", service), (b"login", login)])
 
 
 def ask(path: str, line: bytes) -> bytes:
@@ -140,18 +152,9 @@ def accepted_mailbox(line: bytes, login: bytes) -> bytes:
     return mailbox
 
 
-def _verification(environment: dict[bytes, bytes], login: bytes, password: bytes) -> bytes:
-    fields = {b"service": environment.get(b"SERVICE", b""), b"login": login, b"password": password}
-    client = environment.get(b"TCPREMOTEIP") or environment.get(b"AUTH_RIP")
-    if client:
-        fields[b"ip"] = client
-    if environment.get(b"AUTH_SECURED"):
-        fields[b"secured"] = b"yes"
-    return request(b"verify", fields)
-
-
-def _lookup(environment: dict[bytes, bytes], login: bytes) -> bytes:
-    return request(b"lookup", {b"service": environment.get(b"SERVICE", b""), b"login": login})
+def _line(verb: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+    named = [name + b"=" + _escaped(value) for name, value in fields]
+    return b"\t".join([b"DIGIPOORT-AUTH/1", verb, *named]) + b"\n"
 
 
 def _escaped(value: bytes) -> bytes:

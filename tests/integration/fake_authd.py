@@ -8,14 +8,13 @@ refused.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
+import socket
 import socketserver
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from digipoort_auth.protocol import parse_request
 from tests.sandbox import layout as names
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 MAILBOX: Final = "b1f0aa27c3d94e01"
 # Dovecot itself refuses a password with 0x01, TAB, CR or LF in it.
 SECRET: Final = b"\xc3\xa1 \xff\x02\x7f=t0'\"\\%{u}%s"
-# Pieces that are sent with PAUSE between them; {login} is the login. None: nothing is said, and the connection stays open.
+# Pieces that are sent with PAUSE between them; {login} is the login. None: nothing is said, and nothing closed.
 PAUSE: Final = 0.25
 ANSWERS: Final[dict[str, tuple[str, ...] | None]] = {
     "hang": None,
@@ -63,9 +62,11 @@ class FakeAuthd:
 def serving(path: Path) -> Iterator[FakeAuthd]:
     """Answer at `path`, which the real authd has left, until the context ends."""
     fake = FakeAuthd()
+    connections: list[socket.socket] = []
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
+            connections.append(self.request)
             # A client may go when it has waited long enough.
             with contextlib.suppress(OSError):
                 while line := self.rfile.readline(4097):
@@ -86,16 +87,21 @@ def serving(path: Path) -> Iterator[FakeAuthd]:
             fake.released.set()
             server.shutdown()
             thread.join()
-            os.unlink(path)
+            path.unlink()
+            # As if its process had ended: a worker of Dovecot's keeps its connection as long as it may.
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(handler: socketserver.StreamRequestHandler, line: bytes, released: threading.Event) -> bool:
     """Answer one request; return whether another may follow."""
-    request = parse_request(line)
-    login = request.login.decode(errors="replace")
+    fields = dict(word.partition(b"=")[::2] for word in line.rstrip(b"\n").split(b"\t")[2:])
+    login = fields[b"login"].decode(errors="replace")
     name = login.partition(".")[0].partition("@")[0]
     if name == "exact":
-        accepted = request.password == SECRET and {b"secured=yes", b"ip=127.0.0.1"} < set(line.rstrip().split(b"\t"))
+        password, *told = (fields.get(word) for word in (b"password", b"secured", b"ip"))
+        accepted = password == SECRET and told == [b"yes", b"127.0.0.1"]
         handler.wfile.write(f"ok\tlogin={login}\tmailbox={MAILBOX}\n".encode() if accepted else b"fail\n")
         return True
     pieces = ANSWERS.get(name, ("fail\n",))

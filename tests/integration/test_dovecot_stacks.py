@@ -1,4 +1,4 @@
-"""What must be the same whichever Dovecot runs and however it asks authd: mailboxes, lookups, limits, what is left behind."""
+"""What is the same whichever Dovecot runs and however it asks authd: mailboxes, lookups, what is left behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from tests.integration.gateway import Gateway
     from tests.sandbox.clients import Account
 
-pytestmark = pytest.mark.parametrize("stack", ["2.3-checkpassword", "2.3-lua", "2.4-lua"], indirect=True, scope="module")
+pytestmark = pytest.mark.parametrize(
+    "stack", ["2.3-checkpassword", "2.3-lua", "2.4-lua"], indirect=True, scope="module"
+)
 WITHOUT_PENALTY: Final = 2.0
 TEMPORARY: Final = b"-ERR [SYS/TEMP]"
 
@@ -97,7 +99,7 @@ def test_authd_is_told_of_the_connections_encryption_and_address(gateway: Gatewa
 @pytest.mark.parametrize(
     ("name", "home"),
     [
-        (f"exact@postbus.digipoort.invalid", None),
+        ("exact@postbus.digipoort.invalid", None),
         ("size", MAILBOX),
         ("size@postbus.digipoort.invalid", MAILBOX),
         ("nobody", None),
@@ -132,7 +134,11 @@ def test_a_lookup_of_a_password_vouches_for_nobody(gateway: Gateway) -> None:
 def test_a_mailbox_keeps_its_unique_ids_without_dovecots_index_and_its_mail_unread(gateway: Gateway) -> None:
     gateway.settle("TRADER")
     trader = gateway.account("TRADER")
-    gateway.send(trader, [gateway.env["AGS_ADDRESS"]], compose(trader.address, gateway.env["AGS_ADDRESS"], "Uidl", "x\n").as_bytes())
+    gateway.send(
+        trader,
+        [gateway.env["AGS_ADDRESS"]],
+        compose(trader.address, gateway.env["AGS_ADDRESS"], "Uidl", "x\n").as_bytes(),
+    )
     gateway.wait_for(gateway.queue_is_empty, "an empty queue")
     maildir = gateway.layout.mail / MAILBOX / "Maildir"
     before = _unique_ids(gateway, trader)
@@ -182,7 +188,9 @@ def _processes(gateway: Gateway, pattern: str) -> list[Path]:
     """Return the processes below Dovecot's master whose command line matches."""
     master = int((gateway.layout.pids / "dovecot.pid").read_text())
     found, parents = [], {master}
-    for entry in sorted((path for path in Path("/proc").iterdir() if path.name.isdigit()), key=lambda path: int(path.name)):
+    for entry in sorted(
+        (path for path in Path("/proc").iterdir() if path.name.isdigit()), key=lambda path: int(path.name)
+    ):
         with contextlib.suppress(OSError):
             parent = int(entry.joinpath("stat").read_text().rpartition(")")[2].split()[1])
             if parent in parents:

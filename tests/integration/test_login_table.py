@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.integration.fake_authd import SECRET, serving
+from tests.sandbox import stacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import BinaryIO
+    from io import BufferedRWPair as Stream
 
     from tests.integration.gateway import Gateway
 
@@ -103,7 +104,7 @@ ROWS: Final = (
     Row(FAKE, "no LF", "noline", "x", TEMP),
     Row(FAKE, "two lines", "twolines", "x", TEMP),
     Row(FAKE, "garbage", "garbage", "x", TEMP),
-    # Dovecot hands checkpassword login, password and three NULs in at most 512 octets, and refuses what is longer itself.
+    # Dovecot hands checkpassword login, password and three NULs in 512 octets at most, and refuses more itself.
     Row(FAKE, "511 octets", "size.a", b"x" * (511 - 9), GOOD),
     Row(FAKE, "512 octets", "size.a", b"x" * (512 - 9), GOOD),
     Row(FAKE, "513 octets", "size.a", b"x" * (513 - 9), GOOD, {"2.3-checkpassword": WRONG}),
@@ -111,7 +112,7 @@ ROWS: Final = (
 
 
 @contextlib.contextmanager
-def _connection(gateway: Gateway, port: str, *before_tls: bytes) -> Iterator[BinaryIO]:
+def _connection(gateway: Gateway, port: str, *before_tls: bytes) -> Iterator[Stream]:
     """Connect, say what comes before TLS, and yield the encrypted stream."""
     context = ssl.create_default_context(cafile=gateway.env["CA_FILE"])
     host = gateway.env["GATEWAY_HOST"]
@@ -126,13 +127,13 @@ def _connection(gateway: Gateway, port: str, *before_tls: bytes) -> Iterator[Bin
         yield stack.enter_context(secured.makefile("rwb"))
 
 
-def _say(stream: BinaryIO, line: bytes) -> bytes:
+def _say(stream: Stream, line: bytes) -> bytes:
     stream.write(line + b"\r\n")
     stream.flush()
     return _reply(stream)
 
 
-def _reply(stream: BinaryIO) -> bytes:
+def _reply(stream: Stream) -> bytes:
     """Return a reply's last line: SMTP's may have several."""
     while (line := stream.readline())[3:4] == b"-" and line[:3].isdigit():
         continue
@@ -171,7 +172,7 @@ def _smtp_login(gateway: Gateway, login: bytes, password: bytes) -> bytes:
         return _sasl_login(stream, login, password)
 
 
-def _sasl_login(stream: BinaryIO, login: bytes, password: bytes) -> bytes:
+def _sasl_login(stream: Stream, login: bytes, password: bytes) -> bytes:
     reply = _say(stream, b"AUTH LOGIN")
     for answer in (login, password):
         if not reply.startswith((b"334 ", b"+ ")):
@@ -189,7 +190,7 @@ DOORS: Final[Mapping[str, Callable[[Gateway, bytes, bytes], bytes]]] = {
 MEANINGS: Final = {
     b"+OK": GOOD, b"-ERR [AUTH]": WRONG, b"-ERR [SYS/TEMP]": TEMP, b"235 ": GOOD, b"535 ": WRONG, b"454 ": TEMP,
 }  # fmt: skip
-# smtpd takes a temporary failure for a wrong password, unless it gave up waiting: after ten seconds, one more than a login has.
+# smtpd takes a temporary failure for a wrong password, unless it has waited for ten seconds: one more than a login has.
 SMTPD_SECONDS: Final = ("hanging", "drip")
 
 
@@ -214,6 +215,7 @@ def _cases() -> Iterator[object]:
 @pytest.fixture(scope="module")
 def answers(gateway: Gateway, stack: str, request: pytest.FixtureRequest) -> Mapping[tuple[str, str], bytes]:
     """Bring the gateway into a state, and try every row of it over every door."""
+    assert stacks.current(gateway.layout).name == stack
     rows = [row for row in ROWS if row.state == request.param]
     with _state(gateway, request.param), ThreadPoolExecutor(AT_ONCE[request.param]) as pool:
         tried = {

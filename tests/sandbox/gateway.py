@@ -111,7 +111,7 @@ def switch(layout: Layout, name: str) -> None:
     render.render_mail(layout)
     start(layout, changed)
     if "dovecot" in changed:
-        # smtpd keeps its connection to the auth process that answered last, and so that process with its old configuration.
+        # smtpd keeps its connection to the auth process that answered last, and so that process and its settings.
         postfix = after.command("/usr/sbin/postfix", "-c", str(layout.postfix), "reload")
         subprocess.run(postfix, check=True, capture_output=True)
 

@@ -130,7 +130,10 @@ def render_mail(layout: Layout) -> None:
     for name in POSTFIX_FILES:
         text = environment.get_template(f"postfix/templates/{name}.j2").render(values)
         (layout.postfix / name).write_text(text, encoding="utf-8")
-    dovecot = {"dovecot.conf": f"dovecot-{values['digipoort_dovecot_version']}.conf", "digipoort-auth.lua": "digipoort-auth.lua"}
+    dovecot = {
+        "dovecot.conf": f"dovecot-{values['digipoort_dovecot_version']}.conf",
+        "digipoort-auth.lua": "digipoort-auth.lua",
+    }
     for name, template in dovecot.items():
         text = environment.get_template(f"dovecot/templates/{template}.j2").render(values)
         (layout.dovecot / name).write_text(text, encoding="utf-8")

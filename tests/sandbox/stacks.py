@@ -50,7 +50,7 @@ def current(layout: Layout) -> Stack:
 
 
 def choose(layout: Layout, name: str) -> Stack:
-    """Note what the sandbox is to run from the next start of its Dovecot and Postfix on; KeyError when there is no such."""
+    """Note what the sandbox is to run when its Dovecot and Postfix start next; KeyError when there is no such stack."""
     stack = STACKS[name]
     (layout.root / "stack").write_text(f"{name}\n", encoding="ascii")
     return stack

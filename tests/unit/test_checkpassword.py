@@ -333,12 +333,12 @@ def test_a_lookup_that_finds_nothing_is_status_3_and_a_temporary_failure_is_none
     assert (outcome.status, outcome.lines) == (status, [])
 
 
-@pytest.mark.parametrize(("secured", "told"), [("secured", True), ("TLS", True), ("", False), (None, False)])
-def test_authd_is_told_that_the_connection_is_encrypted(run: Run, secured: str | None, told: bool) -> None:
-    environment = {} if secured is None else {"AUTH_SECURED": secured}
+@pytest.mark.parametrize(("secured", "told"), [("secured", b"\tsecured=yes"), ("TLS", b"\tsecured=yes"), ("", b"")])
+def test_authd_is_told_that_the_connection_is_encrypted(run: Run, secured: str, told: bytes) -> None:
     with authd(run.socket, b"fail\n") as requests:
-        run(environment=environment)
-    assert (b"secured=yes" in requests[0].rstrip(b"\n").split(b"\t")) == told
+        run(environment={"AUTH_SECURED": secured})
+    fields = b"service=pop3\tlogin=trader\tpassword=secret\tip=192.0.2.1"
+    assert requests == [b"DIGIPOORT-AUTH/1\tverify\t" + fields + told + b"\n"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Lua passdb and userdb as Dovecot calls them: one interpreter that asks again and again, an authd that may be hostile."""
+"""The Lua passdb and userdb as Dovecot calls them: one interpreter that asks again and again, and a hostile authd."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ def authd(path: Path, *connections: list[tuple[bytes, ...]], pause: float = 0.02
 def test_authd_is_asked_with_what_dovecot_gave(path: Path, dovecot: str, secured: bytes) -> None:
     with authd(path, [(ACCEPTED,)]) as seen, _worker(path, dovecot=dovecot) as worker:
         assert worker(b"Trader", b"\0\1\t\r\n\xff=", secured=secured) == ("OK", FIELDS)
-    expected = b"DIGIPOORT-AUTH/1\tverify\tservice=pop3\tlogin=trader\tpassword=\x010\x011\x01t\x01r\x01n\xff=\tip=192.0.2.1"
+    expected = (
+        b"DIGIPOORT-AUTH/1\tverify\tservice=pop3\tlogin=trader\tpassword=\x010\x011\x01t\x01r\x01n\xff=\tip=192.0.2.1"
+    )
     assert seen.requests == [expected + (b"\tsecured=yes\n" if secured else b"\n")]
     assert parse_request(seen.requests[0]).password == b"\0\1\t\r\n\xff="
 
