@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from tests.integration.gateway import Gateway
     from tests.sandbox.clients import Account
 
-pytestmark = pytest.mark.parametrize(
-    "stack", ["2.3-checkpassword", "2.3-lua", "2.4-lua"], indirect=True, scope="module"
-)
+pytestmark = [
+    pytest.mark.parametrize("stack", ["2.3-checkpassword", "2.3-lua", "2.4-lua"], indirect=True, scope="module"),
+    # The first use of Debian 13 on a machine makes its tree.
+    pytest.mark.timeout(600),
+]
 WITHOUT_PENALTY: Final = 2.0
 
 

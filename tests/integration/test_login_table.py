@@ -244,6 +244,8 @@ def _octets(gateway: Gateway, word: str | bytes) -> bytes:
     return word if isinstance(word, bytes) else gateway.env.get(word, word).encode()
 
 
+# The first use of Debian 13 on a machine makes its tree.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("stack", "answers", "row", "door"), _cases(), indirect=["stack", "answers"], scope="module")
 def test_login(stack: str, answers: Mapping[tuple[str, str], bytes], row: Row, door: str) -> None:
     answer = answers[row.name, door]

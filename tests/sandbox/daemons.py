@@ -202,7 +202,8 @@ def sweep(layout: Layout) -> None:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if entry.joinpath("cwd").readlink().is_relative_to(layout.root):
+            # What runs in another Debian's tree has that tree's path before it.
+            if f"{layout.root}/" in f"{entry.joinpath('cwd').readlink()}/":
                 os.kill(int(entry.name), signal.SIGKILL)
         except OSError:
             continue  # gone meanwhile
