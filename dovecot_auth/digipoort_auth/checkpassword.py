@@ -9,7 +9,11 @@ interpreter are imported. It stands alone, is installed without the suffix, and 
 Dovecot itself appends REPLY, its checkpassword-reply. Descriptor 3 holds `login NUL password NUL ...`, at most 512
 octets. An accepted login executes REPLY with HOME=MAIL_ROOT/mailbox, userdb_uid and userdb_gid in the environment.
 Otherwise the exit status tells: 1 refused, 111 no verdict. No verdict within SECONDS is 111 too, because Dovecot waits
-150 seconds for a client that hangs. The protocol is described in docs/authd-protocol.md.
+150 seconds for a client that hangs.
+
+With AUTHORIZED=1 in the environment Dovecot, as userdb, only asks where a mailbox is, for doveadm, and gives no
+password. REPLY is then executed with AUTHORIZED=2; a login that authd does not know is status 3. The protocol is
+described in docs/authd-protocol.md.
 """
 
 import _signal
@@ -19,10 +23,12 @@ import sys
 
 CREDENTIALS_DESCRIPTOR = 3
 MAX_CREDENTIALS_OCTETS = 512
+CREDENTIALS_PARTS = 3
 MAX_REPLY_OCTETS = 4096
 MAX_SECONDS = 60.0
 OWN_ARGUMENTS = 6
 EXIT_REFUSED = 1
+EXIT_UNKNOWN = 3
 EXIT_NO_VERDICT = 111
 NO_HOME = b"/nonexistent"
 MAILBOX_CHARACTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
@@ -45,17 +51,24 @@ def main(arguments: list[str], environment: dict[bytes, bytes]) -> None:
     _, socket, root, uid, gid, seconds, *reply = arguments
     account = {b"userdb_uid": _number(uid), b"userdb_gid": _number(gid), b"EXTRA": b"userdb_uid userdb_gid"}
     _start_timer(seconds)
-    if b"AUTHORIZED" in environment or b"CREDENTIALS_LOOKUP" in environment:
-        # No password comes with a lookup: answering one would vouch for a login that nobody proved.
-        raise NoVerdictError("lookups without a password are not supported: userdb must not be checkpassword")
+    if b"CREDENTIALS_LOOKUP" in environment:
+        # What it asks for is a password: answering would vouch for a login that nobody proved.
+        raise NoVerdictError("lookups of a password are not supported")
+    lookup = environment.get(b"AUTHORIZED") == b"1"
+    service = environment.get(b"SERVICE", b"")
     login, password = read_credentials()
-    client = environment.get(b"TCPREMOTEIP") or environment.get(b"AUTH_RIP", b"")
-    secured = bool(environment.get(b"AUTH_SECURED"))
-    line = ask(socket, request(environment.get(b"SERVICE", b""), login, password, client, secured=secured))
+    if lookup:
+        line = ask(socket, lookup_request(service, login))
+    else:
+        client = environment.get(b"TCPREMOTEIP") or environment.get(b"AUTH_RIP", b"")
+        secured = bool(environment.get(b"AUTH_SECURED"))
+        line = ask(socket, request(service, login, password, client, secured=secured))
     if line == b"fail\n":
-        leave(EXIT_REFUSED)
+        leave(EXIT_UNKNOWN if lookup else EXIT_REFUSED)
     mailbox = accepted_mailbox(line, login.lower())
     home = root.encode(errors="surrogateescape") + b"/" + mailbox if mailbox else NO_HOME
+    if lookup:
+        account[b"AUTHORIZED"] = b"2"
     _signal.setitimer(_signal.ITIMER_REAL, 0)
     posix.execve(reply[0], reply, environment | account | {b"USER": login.lower(), b"HOME": home})
 
@@ -66,7 +79,8 @@ def read_credentials() -> tuple[bytes, bytes]:
     Raises NoVerdictError when they are cut off or too long.
     """
     octets = b""
-    while len(octets) <= MAX_CREDENTIALS_OCTETS:
+    # Not to the end: a client that Dovecot started at the same time holds the other side open as long as it lives.
+    while len(octets) <= MAX_CREDENTIALS_OCTETS and octets.count(b"\0") < CREDENTIALS_PARTS:
         chunk = posix.read(CREDENTIALS_DESCRIPTOR, MAX_CREDENTIALS_OCTETS + 1 - len(octets))
         if not chunk:
             break
@@ -81,12 +95,16 @@ def read_credentials() -> tuple[bytes, bytes]:
 
 
 def request(service: bytes, login: bytes, password: bytes, client: bytes, *, secured: bool) -> bytes:
-    """Return the request line for authd, LF included; `secured`: the user's connection is encrypted."""
-    fields = {b"service": service, b"login": login, b"password": password, b"ip": client}
-    if secured:
-        fields[b"secured"] = b"yes"
-    named = [name + b"=" + _escaped(value) for name, value in fields.items()]
-    return b"\t".join([b"DIGIPOORT-AUTH/1", b"verify", *named]) + b"\n"
+    """Return the request line for the verdict on a login, LF included; `secured`: Dovecot says so of the connection."""
+    fields = [(b"service", service), (b"login", login), (b"password", password)]
+    fields += [(b"ip", client)] if client else []
+    fields += [(b"secured", b"yes")] if secured else []
+    return _line(b"verify", fields)
+
+
+def lookup_request(service: bytes, login: bytes) -> bytes:
+    """Return the request line for where a mailbox is, LF included."""
+    return _line(b"lookup", [(b"service", service), (b"login", login)])
 
 
 def ask(path: str, line: bytes) -> bytes:
@@ -133,6 +151,11 @@ def accepted_mailbox(line: bytes, login: bytes) -> bytes:
     if len(mailbox) not in MAILBOX_LENGTHS or mailbox.translate(None, MAILBOX_CHARACTERS):
         raise NoVerdictError("authd named a mailbox that cannot exist")
     return mailbox
+
+
+def _line(verb: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+    named = [name + b"=" + _escaped(value) for name, value in fields]
+    return b"\t".join([b"DIGIPOORT-AUTH/1", verb, *named]) + b"\n"
 
 
 def _escaped(value: bytes) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.bench.rounds import Side, compare
+from tests.sandbox import gateway
 from tests.sandbox import layout as names
 from tests.sandbox.layout import Ports
 
@@ -106,12 +107,14 @@ def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
             if time.monotonic() > deadline:
                 raise RuntimeError("the peer's Dovecot did not start")
             time.sleep(0.05)
-        compare(
-            f"POP3 logins, {CLIENTS} clients, argon2id, against Dovecot's SQL passdb",
-            Side("checkpassword + authd", lambda: _rate(layout.ports.pop3, env)),
-            Side("Dovecot SQL", lambda: _rate(port, env)),
-            rounds,
-        )
+        for stack in ("2.3-checkpassword", "2.3-lua"):
+            gateway.switch(layout, stack)
+            compare(
+                f"POP3 logins, {CLIENTS} clients, argon2id, {stack}, against Dovecot's SQL passdb",
+                Side(f"{stack} + authd", lambda: _rate(layout.ports.pop3, env)),
+                Side("Dovecot SQL", lambda: _rate(port, env)),
+                rounds,
+            )
     finally:
         peer.terminate()
         peer.wait()

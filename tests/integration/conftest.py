@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.gateway import Gateway
+from tests.sandbox import stacks
 from tests.sandbox.clients import read_env
 from tests.sandbox.layout import CHECKOUT, POINTER, Layout
 
@@ -32,6 +33,14 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     yield Gateway(read_env(POINTER / "env"), layout, tmp_path_factory.mktemp("seen"))
     if not found:
         _sandbox("down")
+
+
+@pytest.fixture(scope="module")
+def stack(gateway: Gateway, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let the sandbox run another combination of Postfix, Dovecot and the way to authd, for the tests that name one."""
+    gateway.control("switch", request.param)
+    yield request.param
+    gateway.control("switch", stacks.DEFAULT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

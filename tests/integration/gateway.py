@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from tests.sandbox import clients
+from tests.sandbox import clients, stacks
 from tests.sandbox.clients import Account, Report
 from tests.sandbox.gateway import admin_environment
 from tests.sandbox.layout import CHECKOUT
@@ -177,7 +177,9 @@ class Gateway:
 
     def postfix(self, program: str, *arguments: str) -> str:
         """Run one of Postfix's commands on the sandbox's instance."""
-        command = [f"/usr/sbin/{program}", "-c", str(self.layout.postfix), *arguments]
+        command = stacks.current(self.layout).command(
+            f"/usr/sbin/{program}", "-c", str(self.layout.postfix), *arguments
+        )
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     @contextlib.contextmanager

@@ -11,7 +11,7 @@ import time
 
 import click
 
-from tests.sandbox import demo, gateway
+from tests.sandbox import demo, gateway, stacks
 from tests.sandbox.clients import read_env
 from tests.sandbox.layout import POINTER, Layout
 
@@ -57,6 +57,13 @@ def start(names: tuple[str, ...]) -> None:
 def stop(names: tuple[str, ...], *, kill: bool) -> None:
     """Stop single daemons."""
     gateway.stop(_there(), names, signal.SIGKILL if kill else None)
+
+
+@main.command()
+@click.argument("name", type=click.Choice(list(stacks.STACKS)))
+def switch(name: str) -> None:
+    """Run another Dovecot or Postfix, or another way from Dovecot to authd."""
+    gateway.switch(_there(), name)
 
 
 @main.command(name="demo")

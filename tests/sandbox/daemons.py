@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests import postgres
 from tests.sandbox import layout as names
+from tests.sandbox import stacks
 from tests.sandbox.render import venv_python
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Daemon:
 def all_daemons(layout: Layout) -> list[Daemon]:
     """Return the sandbox's daemons, in the order in which they start."""
     ports = layout.ports
+    stack = stacks.current(layout)
     python = {"PYTHONPATH": str(layout.library), "PYTHONDONTWRITEBYTECODE": "1"}
     postfix, dovecot = names.group_id("postfix"), names.group_id("dovecot")
 
@@ -92,13 +94,13 @@ def all_daemons(layout: Layout) -> list[Daemon]:
         ),
         Daemon(
             "dovecot",
-            ("/usr/sbin/dovecot", "-F", "-c", str(layout.dovecot / "dovecot.conf")),
+            stack.command("/usr/sbin/dovecot", "-F", "-c", str(layout.dovecot / "dovecot.conf")),
             lambda: _port_answers(ports.pop3) and _listens(layout.run / "lmtp.sock"),
             own_pid_file=layout.dovecot / "run" / "master.pid",
         ),
         Daemon(
             "postfix",
-            ("/usr/sbin/postfix", "-c", str(layout.postfix), "start-fg"),
+            stack.command("/usr/sbin/postfix", "-c", str(layout.postfix), "start-fg"),
             lambda: _port_answers(ports.submission) and _port_answers(ports.acceptance),
             {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             own_pid_file=layout.spool / "pid" / "master.pid",
@@ -200,7 +202,8 @@ def sweep(layout: Layout) -> None:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if entry.joinpath("cwd").readlink().is_relative_to(layout.root):
+            # What runs in another Debian's tree has that tree's path before it.
+            if f"{layout.root}/" in f"{entry.joinpath('cwd').readlink()}/":
                 os.kill(int(entry.name), signal.SIGKILL)
         except OSError:
             continue  # gone meanwhile

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import connect, sql
 
 from tests import postgres
-from tests.sandbox import daemons, parties, pki, render
+from tests.sandbox import daemons, parties, pki, render, stacks
 from tests.sandbox import layout as names
 from tests.sandbox.layout import POINTER, Layout
 
@@ -94,6 +94,27 @@ def stop(layout: Layout, wanted: Iterable[str], number: signal.Signals | None = 
     for daemon in reversed(daemons.all_daemons(layout)):
         if daemon.name in set(wanted):
             daemons.stop(layout, daemon, number)
+
+
+def switch(layout: Layout, name: str) -> None:
+    """Let the sandbox run another Dovecot or Postfix, or another way to authd; what stays as it is keeps running."""
+    before, after = stacks.current(layout), stacks.STACKS[name]
+    changed = [
+        daemon
+        for daemon, same in (
+            ("dovecot", (before.dovecot, before.passdb) == (after.dovecot, after.passdb)),
+            ("postfix", before.postfix == after.postfix),
+        )
+        if not same
+    ]
+    stop(layout, changed)
+    stacks.choose(layout, name)
+    render.render_mail(layout)
+    start(layout, changed)
+    if "dovecot" in changed:
+        # smtpd keeps its connection to the auth process that answered last, and so that process and its settings.
+        postfix = after.command("/usr/sbin/postfix", "-c", str(layout.postfix), "reload")
+        subprocess.run(postfix, check=True, capture_output=True)
 
 
 def stop_all(layout: Layout) -> None:

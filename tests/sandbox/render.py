@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import jinja2
 
 from tests.sandbox import layout as names
+from tests.sandbox import stacks
 from tests.sandbox.pki import fingerprint
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ PROGRAM_GROUPS: Final = {"policyd": "postfix", "milter": "postfix", "authd": "do
 def variables(layout: Layout) -> dict[str, object]:
     """Return the variables that Ansible's defaults and inventory give on a host."""
     hop = layout.pki / "hop.pem"
+    stack = stacks.current(layout)
     return {
+        "digipoort_postfix_version": stack.postfix,
+        "digipoort_dovecot_version": stack.dovecot,
+        "digipoort_dovecot_passdb": stack.passdb,
         "digipoort_hostname": names.HOSTNAME,
         "digipoort_logical_domains": names.LOGICAL_DOMAINS,
         "digipoort_mailbox_domain": names.MAILBOX_DOMAIN,
@@ -97,6 +102,10 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_dovecot_run_directory": layout.dovecot / "run",
         "digipoort_dovecot_state_directory": layout.dovecot_state,
         "digipoort_checkpassword": layout.library / "checkpassword",
+        "digipoort_lua_client": layout.library / "digipoort_auth.lua",
+        "digipoort_lua_settings": layout.dovecot / "digipoort-auth.lua",
+        # A host's is 2 seconds; the tests have hundreds of wrong logins.
+        "digipoort_auth_failure_delay": "0s",
         "digipoort_mail_directory": layout.mail,
         "digipoort_mail_uid": names.MAIL_UID,
         "digipoort_mail_gid": names.MAIL_UID,
@@ -108,21 +117,9 @@ def variables(layout: Layout) -> dict[str, object]:
 
 def render(layout: Layout, dsns: dict[str, str]) -> None:
     """Write every configuration file; `dsns` has the conninfo per program, for `write`, `resubmission` and `rehash`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROLES),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        # As Ansible's template module does.
-        trim_blocks=True,
-        autoescape=False,  # noqa: S701 - configuration files, not HTML
-    )
+    render_mail(layout)
     values = variables(layout)
-    for name in POSTFIX_FILES:
-        text = environment.get_template(f"postfix/templates/{name}.j2").render(values)
-        (layout.postfix / name).write_text(text, encoding="utf-8")
-    text = environment.get_template("dovecot/templates/dovecot.conf.j2").render(values)
-    (layout.dovecot / "dovecot.conf").write_text(text, encoding="utf-8")
-    template = environment.get_template("gateway/templates/digipoort.env.j2")
+    template = _templates().get_template("gateway/templates/digipoort.env.j2")
     for program, group in PROGRAM_GROUPS.items():
         write_dsn = {"admin": dsns["write"], "policyd": dsns["resubmission"]}.get(program, "")
         own = {
@@ -131,6 +128,34 @@ def render(layout: Layout, dsns: dict[str, str]) -> None:
             "digipoort_rehash_dsn": dsns["rehash"] if program == "authd" else "",
         }
         _write_secret(layout.settings / f"{program}.env", template.render(values | own), group)
+
+
+def render_mail(layout: Layout) -> None:
+    """Write the configuration of Postfix and Dovecot, in the versions that the sandbox runs."""
+    environment = _templates()
+    values = variables(layout)
+    for name in POSTFIX_FILES:
+        text = environment.get_template(f"postfix/templates/{name}.j2").render(values)
+        (layout.postfix / name).write_text(text, encoding="utf-8")
+    dovecot = {
+        "dovecot.conf": f"dovecot-{values['digipoort_dovecot_version']}.conf",
+        "digipoort-auth.lua": "digipoort-auth.lua",
+    }
+    for name, template in dovecot.items():
+        text = environment.get_template(f"dovecot/templates/{template}.j2").render(values)
+        (layout.dovecot / name).write_text(text, encoding="utf-8")
+
+
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        # Ansible finds what a template includes beside it.
+        loader=jinja2.FileSystemLoader([ROLES, ROLES / "dovecot" / "templates"]),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        # As Ansible's template module does.
+        trim_blocks=True,
+        autoescape=False,  # noqa: S701 - configuration files, not HTML
+    )
 
 
 def _write_secret(path: Path, text: str, group: str) -> None:
@@ -147,6 +172,7 @@ def copy_programs(layout: Layout) -> None:
     client = layout.library / "checkpassword"
     shutil.copy(names.CHECKOUT / "dovecot_auth" / "digipoort_auth" / "checkpassword.py", client)
     client.chmod(0o755)
+    shutil.copy(names.CHECKOUT / "dovecot_auth" / "lua" / "digipoort_auth.lua", layout.library)
 
 
 def venv_python() -> str:

@@ -34,6 +34,7 @@ DOVECOT = {
 # Stands in for Dovecot's checkpassword-reply: tells descriptor 4 what it was given.
 REPLY = """#!/bin/sh
 printf '%s\\n' "$USER" "$HOME" "$userdb_uid" "$userdb_gid" "$EXTRA" "$ORIG_UID" "$*" >&4
+[ -z "$AUTHORIZED" ] || echo "AUTHORIZED=$AUTHORIZED" >&4
 for number in 3 5 6 7 8 9; do [ ! -e /proc/$$/fd/$number ] || echo "$number is open" >&4; done
 """
 NO_VERDICT = 111
@@ -305,16 +306,55 @@ def test_an_authd_that_accepts_nobody_is_no_verdict_in_time(run: Run) -> None:
         assert run(arguments=run.arguments("0.3")).status == NO_VERDICT
 
 
+def test_credentials_that_another_process_holds_open_are_taken(run: Run) -> None:
+    given = run.directory / "given"
+    os.mkfifo(given)
+    holder = os.open(given, os.O_RDWR)
+    try:
+        os.write(holder, CREDENTIALS)
+        with authd(run.socket, ACCEPTED):
+            assert run(arguments=run.arguments("2")).status == 0
+    finally:
+        os.close(holder)
+
+
 def test_credentials_that_never_end_are_no_verdict_in_time(run: Run) -> None:
     os.mkfifo(run.directory / "given")
     assert run(arguments=run.arguments("0.3")).said == "checkpassword: no verdict in time\n"
 
 
-@pytest.mark.parametrize("lookup", [{"AUTHORIZED": "1"}, {"CREDENTIALS_LOOKUP": "1", "SCHEME": "PLAIN"}])
-def test_a_lookup_without_password_is_temporary(run: Run, lookup: dict[str, str]) -> None:
+@pytest.mark.parametrize("environment", [{}, {"AUTHORIZED": "1"}])
+def test_a_lookup_of_a_password_is_temporary(run: Run, environment: dict[str, str]) -> None:
     with authd(run.socket, ACCEPTED) as requests:
-        assert run(b"trader\0\0\0", lookup).status == NO_VERDICT
+        outcome = run(b"trader\0\0\0", environment | {"CREDENTIALS_LOOKUP": "1", "SCHEME": "PLAIN"})
+    assert (outcome.status, outcome.lines) == (NO_VERDICT, [])
     assert requests == []
+
+
+@pytest.mark.parametrize("login", [b"trader", b"k3v9x2mq@postbus.digipoort.invalid"])
+def test_a_lookup_of_a_mailbox_asks_without_password_and_says_so_to_the_reply_program(run: Run, login: bytes) -> None:
+    with authd(run.socket, b"ok\tlogin=" + login + b"\tmailbox=k3v9x2mq\n") as requests:
+        outcome = run(login + b"\0\0\0", {"AUTHORIZED": "1", "SERVICE": "doveadm"})
+    assert requests == [b"DIGIPOORT-AUTH/1\tlookup\tservice=doveadm\tlogin=" + login + b"\n"]
+    assert (outcome.status, outcome.lines[:2]) == (0, [login.decode(), "/srv/mail/k3v9x2mq"])
+    assert outcome.lines[-1] == "AUTHORIZED=2"
+
+
+@pytest.mark.parametrize(("reply", "status"), [(b"fail\n", 3), (b"temp\n", NO_VERDICT), (b"", NO_VERDICT)])
+def test_a_lookup_that_finds_nothing_is_status_3_and_a_temporary_failure_is_none(
+    run: Run, reply: bytes, status: int
+) -> None:
+    with authd(run.socket, reply):
+        outcome = run(b"nobody\0\0\0", {"AUTHORIZED": "1", "SERVICE": "doveadm"})
+    assert (outcome.status, outcome.lines) == (status, [])
+
+
+@pytest.mark.parametrize(("secured", "told"), [("secured", b"\tsecured=yes"), ("TLS", b"\tsecured=yes"), ("", b"")])
+def test_authd_is_told_that_the_connection_is_encrypted(run: Run, secured: str, told: bytes) -> None:
+    with authd(run.socket, b"fail\n") as requests:
+        run(environment={"AUTH_SECURED": secured})
+    fields = b"service=pop3\tlogin=trader\tpassword=secret\tip=192.0.2.1"
+    assert requests == [b"DIGIPOORT-AUTH/1\tverify\t" + fields + told + b"\n"]
 
 
 @pytest.mark.parametrize(
