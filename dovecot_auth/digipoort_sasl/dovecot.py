@@ -1,0 +1,81 @@
+"""The way to Dovecot's authentication server for one login, in Postfix's name."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from digipoort_sasl.link import LineTooLong, Link
+from digipoort_sasl.protocol import (
+    END_OF_HANDSHAKE,
+    MAX_HANDSHAKE_LINES,
+    Reply,
+    ReplyMalformed,
+    check_version,
+    parse_reply,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from digipoort_sasl.protocol import Login
+
+
+class NoReply(Exception):  # noqa: N818 - a state of affairs
+    """Dovecot has no reply to a login; the message is for the admin."""
+
+
+class Dovecot:
+    """A connection that is made when it is first needed."""
+
+    def __init__(self, path: Path, greeting: bytes, deadline: float) -> None:
+        """Take Dovecot's socket, smtpd's part of the handshake, and the seconds that one question may take."""
+        self._path = path
+        self._greeting = greeting
+        self._deadline = deadline
+        self._link: Link | None = None
+
+    async def ask(self, login: Login, line: bytes) -> tuple[bytes, Reply]:
+        """Send a line of the login and return Dovecot's, LF included, and what it means.
+
+        Raises NoReply when there is none within the deadline that answers this login; and CancelledError.
+        """
+        try:
+            async with asyncio.timeout(self._deadline):
+                link = self._link or await self._connected()
+                await link.send(line)
+                answer = await link.line()
+        except TimeoutError:
+            raise NoReply("no answer in time") from None
+        except OSError as error:
+            raise NoReply(f"{self._path}: {error.strerror or error}") from error
+        except LineTooLong:
+            raise NoReply("Dovecot's line is too long") from None
+        except ReplyMalformed as fault:
+            raise NoReply(str(fault)) from None
+        return answer, _understood(answer, login)
+
+    def close(self) -> None:
+        """Hang up: Dovecot drops a login that is not finished."""
+        if self._link is not None:
+            self._link.close()
+
+    async def _connected(self) -> Link:
+        self._link = link = await Link.to(self._path)
+        await link.send(self._greeting)
+        line = await link.line()
+        check_version(line)
+        for _ in range(MAX_HANDSHAKE_LINES):
+            line = await link.line()
+            if line == END_OF_HANDSHAKE:
+                return link
+        raise ReplyMalformed("Dovecot's handshake does not end")
+
+
+def _understood(answer: bytes, login: Login) -> Reply:
+    if not answer:
+        raise NoReply("Dovecot hung up")
+    try:
+        return parse_reply(answer, login)
+    except ReplyMalformed as fault:
+        raise NoReply(str(fault)) from None

@@ -1,0 +1,56 @@
+"""One connection, seen as lines of bounded length."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from digipoort_sasl.protocol import MAX_LINE_OCTETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class LineTooLong(Exception):  # noqa: N818 - a state of affairs
+    """A line has more than MAX_LINE_OCTETS; nothing after it can be understood."""
+
+
+class Link:
+    """A connection to smtpd or to Dovecot. All its methods but `close` raise OSError when the other side is gone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take the two streams; the reader's limit must be MAX_LINE_OCTETS."""
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def to(cls, path: Path) -> Link:
+        """Return a connection to the socket at `path`."""
+        return cls(*await asyncio.open_unix_connection(path, limit=MAX_LINE_OCTETS))
+
+    async def line(self) -> bytes:
+        """Return the next line, LF included; empty when the other side has closed. Raises LineTooLong."""
+        try:
+            return await self._reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError:
+            return b""
+        except asyncio.LimitOverrunError:
+            raise LineTooLong from None
+
+    async def send(self, octets: bytes) -> None:
+        """Send octets, and wait while the other side reads nothing."""
+        self._writer.write(octets)
+        await self._writer.drain()
+
+    def peer(self) -> tuple[int, int]:
+        """Return the process and the user that connected (SO_PEERCRED, unix(7))."""
+        size = struct.calcsize("3i")
+        options = self._writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        process, user, _group = struct.unpack("3i", options)
+        return process, user
+
+    def close(self) -> None:
+        """Hang up, once what was sent is gone."""
+        self._writer.close()
