@@ -9,8 +9,9 @@ from digipoort_sasl.link import LineTooLong, Link
 from digipoort_sasl.protocol import (
     END_OF_HANDSHAKE,
     MAX_HANDSHAKE_LINES,
-    Reply,
+    Kind,
     ReplyMalformed,
+    cancellation,
     check_version,
     parse_reply,
 )
@@ -18,7 +19,7 @@ from digipoort_sasl.protocol import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from digipoort_sasl.protocol import Login
+    from digipoort_sasl.protocol import Login, Reply
 
 
 class NoReply(Exception):  # noqa: N818 - a state of affairs
@@ -34,6 +35,7 @@ class Dovecot:
         self._greeting = greeting
         self._deadline = deadline
         self._link: Link | None = None
+        self._unfinished: Login | None = None
 
     async def ask(self, login: Login, line: bytes) -> tuple[bytes, Reply]:
         """Send a line of the login and return Dovecot's, LF included, and what it means.
@@ -43,6 +45,7 @@ class Dovecot:
         try:
             async with asyncio.timeout(self._deadline):
                 link = self._link or await self._connected()
+                self._unfinished = login
                 await link.send(line)
                 answer = await link.line()
         except TimeoutError:
@@ -53,12 +56,16 @@ class Dovecot:
             raise NoReply("Dovecot's line is too long") from None
         except ReplyMalformed as fault:
             raise NoReply(str(fault)) from None
-        return answer, _understood(answer, login)
+        reply = _understood(answer, login)
+        if reply.kind is not Kind.CONTINUED:
+            self._unfinished = None
+        return answer, reply
 
     def close(self) -> None:
-        """Hang up: Dovecot drops a login that is not finished."""
-        if self._link is not None:
-            self._link.close()
+        """Hang up; a login that is not finished is taken back first, or Dovecot would log an error."""
+        if self._link is None:
+            return
+        self._link.close(cancellation(self._unfinished) if self._unfinished else b"")
 
     async def _connected(self) -> Link:
         self._link = link = await Link.to(self._path)

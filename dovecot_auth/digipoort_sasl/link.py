@@ -51,6 +51,7 @@ class Link:
         process, user, _group = struct.unpack("3i", options)
         return process, user
 
-    def close(self) -> None:
-        """Hang up, once what was sent is gone."""
+    def close(self, last: bytes = b"") -> None:
+        """Hang up, once what was sent, and these octets, are gone."""
+        self._writer.write(last)
         self._writer.close()

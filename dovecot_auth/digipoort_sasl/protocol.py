@@ -111,6 +111,11 @@ def check_response(line: bytes, login: Login) -> None:
         raise RequestMalformed("A line does not go on with the login under way.")
 
 
+def cancellation(login: Login) -> bytes:
+    """Return the line by which Dovecot's own clients take a login back; it has no reply before version 1.4."""
+    return b"CANCEL\t%b\n" % login.identity
+
+
 def parse_reply(line: bytes, login: Login) -> Reply:
     """Return what Dovecot's line makes of the login.
 

@@ -146,9 +146,9 @@ class Relay:
             reason=reasons.LOGIN_UNAVAILABLE.code,
             elapsed_ms=elapsed_ms,
             detail=deferred.detail,
-            login=deferred.user or None,
             mechanism=login.mechanism,
             client=login.client,
+            **({"login": deferred.user} if deferred.user else {}),
         )
 
     def _malformed(self, detail: str) -> None:

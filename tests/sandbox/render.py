@@ -65,7 +65,7 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_authd_socket": layout.authd_run / "authd.sock",
         "digipoort_authd_group": "dovecot",
         "digipoort_sasl_socket": layout.sasl_run / "sasl.sock",
-        "digipoort_sasl_user": names.SASL_UID,
+        "digipoort_sasl_group": "postfix",
         "digipoort_dovecot_auth_socket": layout.run / "auth.sock",
         "digipoort_lmtp_socket": layout.run / "lmtp.sock",
         "digipoort_submission_address": "127.0.0.1",
