@@ -35,6 +35,7 @@ class Dovecot:
         self._greeting = greeting
         self._deadline = deadline
         self._link: Link | None = None
+        self._greeted = False
         self._unfinished: Login | None = None
 
     async def ask(self, login: Login, line: bytes) -> tuple[bytes, Reply]:
@@ -45,7 +46,7 @@ class Dovecot:
         try:
             async with asyncio.timeout(self._deadline):
                 link = self._link or await self._connected()
-                self._unfinished = login
+                self._greeted, self._unfinished = True, login
                 await link.send(line)
                 answer = await link.line()
         except TimeoutError:
@@ -60,6 +61,11 @@ class Dovecot:
         if reply.kind is not Kind.CONTINUED:
             self._unfinished = None
         return answer, reply
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether it was reached; what it then makes of one login says nothing about others."""
+        return self._greeted
 
     def close(self) -> None:
         """Hang up; a login that is not finished is taken back first, or Dovecot would log an error."""

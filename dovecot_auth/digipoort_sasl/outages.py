@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class DovecotOutages:
-    """Its state is whether Dovecot's authentication server answered last; `temporary` is an answer too."""
+    """Its state is whether Dovecot's authentication server could be reached last, whatever it then said."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         """Take Dovecot to be there until it proves otherwise."""
@@ -24,7 +24,7 @@ class DovecotOutages:
             self._log.error("dovecot_unavailable", reason=reasons.LOGIN_UNAVAILABLE.code, detail=detail)
         self._available = False
 
-    def answered(self) -> None:
+    def reached(self) -> None:
         """Log the end of an outage, if there was one."""
         if not self._available:
             self._log.info("dovecot_restored")

@@ -122,9 +122,12 @@ class Relay:
             with self._asking_now():
                 answer, reply = await dovecot.ask(login, line)
         except NoReply as fault:
-            self._outages.unavailable(str(fault))
+            if dovecot.is_there:
+                self._outages.reached()
+            else:
+                self._outages.unavailable(str(fault))
             raise _Deferred(str(fault)) from None
-        self._outages.answered()
+        self._outages.reached()
         if reply.kind is Kind.TEMPORARY:
             raise _Deferred("Dovecot says temporary", reply.user)
         return answer, reply.kind is Kind.CONTINUED

@@ -228,6 +228,22 @@ def test_without_a_verdict_the_relay_hangs_up(
     assert SECRET.decode() not in caplog.text
 
 
+async def refuse(link: Link) -> None:
+    link.close()
+
+
+@pytest.mark.parametrize(("script", "away"), [(refuse, True), (drip, True), (hang_up, False), (saying(), False)])
+def test_only_a_dovecot_that_is_not_reached_is_unavailable(
+    bench: Bench, caplog: pytest.LogCaptureFixture, script: Script, *, away: bool
+) -> None:
+    async def scenario() -> None:
+        async with bench.dovecot_does(script), bench.relay(), bench.smtpd() as smtpd:
+            assert await smtpd.says(AUTH) == b""
+
+    run(scenario())
+    assert ("event=dovecot_unavailable" in caplog.text) == away
+
+
 def test_an_outage_is_told_once_and_so_is_its_end(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with bench.relay():
