@@ -95,10 +95,11 @@ class Relay:
 
     async def _carry(self, smtpd: Link, greeting: bytes, line: bytes) -> bytes:
         """Carry the login that a line begins to its end; return smtpd's next line, empty when there shall be none."""
-        login, started = parse_auth(line), time.perf_counter()
+        login = parse_auth(line)
         with contextlib.closing(Dovecot(self._dovecot, greeting, self._deadline)) as dovecot:
             continued = True
             while continued:
+                started = time.perf_counter()
                 try:
                     answer, continued = await self._answer(dovecot, login, line)
                 except _Deferred as deferred:
