@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from digipoort import daemon
+from digipoort.activation import inherited_sockets
+from digipoort.peers import user_ids
 from digipoort.settings import SaslSettings
 from digipoort_sasl.relay import Relay
-from digipoort_sasl.server import RelayServer, user_ids
+from digipoort_sasl.server import RelayServer
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -30,7 +33,7 @@ async def serve(settings: SaslSettings, logger: FilteringBoundLogger) -> None:
     relay = Relay(settings.dovecot_auth_socket, logger, deadline=settings.sasl_deadline)
     peers = user_ids(settings.sasl_peers)
     server = RelayServer(relay, logger, peers=peers, max_connections=settings.sasl_connections)
-    await server.start(settings.sasl_socket)
+    await server.start(settings.sasl_socket, inherited_sockets(os.environ))
     logger.info("sasl_started", socket=str(settings.sasl_socket))
     await stop.wait()
     cut_off = await server.stop(settings.drain_seconds)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from typing import TYPE_CHECKING
 
+from digipoort.peers import peer_of
 from digipoort_sasl.protocol import MAX_LINE_OCTETS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from digipoort.peers import Peer
 
 
 class LineTooLong(Exception):  # noqa: N818 - a state of affairs
@@ -44,12 +45,9 @@ class Link:
         self._writer.write(octets)
         await self._writer.drain()
 
-    def peer(self) -> tuple[int, int]:
-        """Return the process and the user that connected (SO_PEERCRED, unix(7))."""
-        size = struct.calcsize("3i")
-        options = self._writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        process, user, _group = struct.unpack("3i", options)
-        return process, user
+    def peer(self) -> Peer:
+        """Return the process that connected."""
+        return peer_of(self._writer.get_extra_info("socket"))
 
     def close(self, last: bytes = b"") -> None:
         """Hang up, once what was sent, and these octets, are gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from digipoort.unixserver import BACKLOG, SOCKET_UMASK
@@ -12,18 +12,13 @@ from digipoort_sasl.link import Link
 from digipoort_sasl.protocol import MAX_LINE_OCTETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import socket
+    from collections.abc import Mapping
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
 
     from digipoort_sasl.relay import Relay
-
-
-def user_ids(names: Iterable[str]) -> frozenset[int]:
-    """Return the numbers of the users of these names, as far as this host knows them."""
-    known = {user.pw_name: user.pw_uid for user in pwd.getpwall()}
-    return frozenset(known[name] for name in names if name in known)
 
 
 class RelayServer:
@@ -39,8 +34,16 @@ class RelayServer:
         self._path: Path | None = None
         self._sessions: set[asyncio.Task[None]] = set()
 
-    async def start(self, path: Path) -> None:
-        """Listen at `path`, mode 0660; a socket that a former process left there is replaced. Raises OSError."""
+    async def start(self, path: Path, inherited: Mapping[Path, socket.socket] = MappingProxyType({})) -> None:
+        """Listen at `path`, mode 0660; a socket that a former process left there is replaced. Raises OSError.
+
+        A socket of `inherited` (activation.inherited_sockets) for that path is taken as it is, and left in its place.
+        """
+        if path in inherited:
+            self._server = await asyncio.start_server(
+                self._connected, sock=inherited[path], limit=MAX_LINE_OCTETS, backlog=BACKLOG
+            )
+            return
         former = os.umask(SOCKET_UMASK)
         try:
             self._server = await asyncio.start_unix_server(
@@ -70,14 +73,13 @@ class RelayServer:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         smtpd = Link(reader, writer)
-        process, user = smtpd.peer()
-        fault = ""
-        if user not in self._peers:
-            fault = "this user is not among SASL_PEERS"
-        elif len(self._sessions) >= self._max_connections:
-            fault = "there are SASL_CONNECTIONS already"
-        if fault:
-            self._log.warning("connection_refused", detail=fault, uid=user, pid=process)
+        peer = smtpd.peer()
+        if peer.uid not in self._peers:
+            self._log.warning("peer_refused", uid=peer.uid, pid=peer.pid)
+            smtpd.close()
+            return
+        if len(self._sessions) >= self._max_connections:
+            self._log.warning("connections_exhausted", limit=self._max_connections, pid=peer.pid)
             smtpd.close()
             return
         task = asyncio.get_running_loop().create_task(self._attend(smtpd))

@@ -265,7 +265,11 @@ class SaslSettings(CommonSettings):
         doc="UNIX socket of Dovecot's authentication server",
         check=_socket_path,
     )
-    sasl_peers: tuple[str, ...] = _setting(("postfix", "root"), doc="users that may connect to SASL_SOCKET")
+    sasl_peers: tuple[str, ...] = _setting(
+        ("postfix", "root"),
+        doc="users, by name or number, whose processes may connect: Postfix's mail_owner",
+        check=_users,
+    )
     # Above the 9 seconds of authd's clients, below the 10 after which smtpd gives up by itself (AUTH_TIMEOUT).
     sasl_deadline: float = _setting(
         9.5, doc="seconds until a login that Dovecot does not answer is temporary", check=_between(0.1, 9.9)

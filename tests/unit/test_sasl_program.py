@@ -35,10 +35,9 @@ def test_it_starts_without_dovecot_defers_logins_and_ends_cleanly(tmp_path: Path
     path = tmp_path / "sasl.sock"
     with subprocess.Popen(COMMAND, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
         try:
-            until(path.exists, "its socket")
             with socket.socket(socket.AF_UNIX) as client, client.makefile("rb") as lines:
                 client.settimeout(10)
-                client.connect(str(path))
+                until(lambda: client.connect_ex(str(path)) == 0, "somebody who listens")
                 client.sendall(b"VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\trip=192.0.2.1\tresp=" + SECRET + b"\n")
                 assert lines.read().endswith(b"\nDONE\n")
         finally:

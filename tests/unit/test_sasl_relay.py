@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import re
+import socket
 import stat
 import time
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ from digipoort import log
 from digipoort_sasl.link import Link
 from digipoort_sasl.protocol import END_OF_HANDSHAKE, MAX_LINE_OCTETS
 from digipoort_sasl.relay import Relay
-from digipoort_sasl.server import RelayServer, user_ids
+from digipoort_sasl.server import RelayServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -84,14 +85,19 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def relay(
-        self, *, peers: frozenset[int] | None = None, connections: int = 100, dialogue_seconds: float = 5
+        self,
+        *,
+        peers: frozenset[int] | None = None,
+        connections: int = 100,
+        dialogue_seconds: float = 5,
+        inherited: socket.socket | None = None,
     ) -> AsyncIterator[None]:
         """Run the relay; Dovecot need not be there."""
         logger = log.wrap(logging.getLogger("sasl"))
         relay = Relay(self.dovecot, logger, deadline=DEADLINE, dialogue_seconds=dialogue_seconds)
         allowed = frozenset({os.getuid()}) if peers is None else peers
         self.server = RelayServer(relay, logger, peers=allowed, max_connections=connections)
-        await self.server.start(self.path)
+        await self.server.start(self.path, {self.path: inherited} if inherited else {})
         try:
             yield
         finally:
@@ -354,7 +360,7 @@ def test_the_socket_is_for_its_peers(bench: Bench, caplog: pytest.LogCaptureFixt
             link.close()
 
     run(scenario())
-    assert 'event=connection_refused detail="this user is not among SASL_PEERS"' in caplog.text
+    assert f"event=peer_refused uid={os.getuid()} pid={os.getpid()}" in caplog.text
 
 
 def test_so_many_connections_and_no_more(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -366,7 +372,7 @@ def test_so_many_connections_and_no_more(bench: Bench, caplog: pytest.LogCapture
             assert await smtpd.says(AUTH) == OK
 
     run(scenario())
-    assert "SASL_CONNECTIONS" in caplog.text
+    assert f"event=connections_exhausted limit=1 pid={os.getpid()}" in caplog.text
 
 
 def test_at_the_end_a_login_under_way_is_answered_and_the_others_are_not_kept(bench: Bench) -> None:
@@ -403,8 +409,22 @@ def test_at_the_end_a_login_that_takes_too_long_is_cut_off(bench: Bench) -> None
     run(scenario())
 
 
-def test_users_that_this_host_does_not_know_let_nobody_in() -> None:
-    assert user_ids(("root", "no-such-user")) == frozenset({0})
+def test_an_smtpd_waits_at_systemds_socket_while_the_relay_is_restarted(bench: Bench) -> None:
+    async def scenario() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(bench.path))
+            listener.listen()
+            async with bench.dovecot_does(saying(OK)):
+                for _ in range(2):
+                    early = await Link.to(bench.path)
+                    with listener.dup() as inherited:
+                        async with bench.relay(inherited=inherited), bench.smtpd() as late:
+                            assert (await early.line()).startswith(b"VERSION\t1\t")
+                            assert await late.says(AUTH) == OK
+                    early.close()
+                    assert bench.path.is_socket()
+
+    run(scenario())
 
 
 async def until(look: Callable[[], bool]) -> None:
