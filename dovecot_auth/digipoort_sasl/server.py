@@ -33,6 +33,7 @@ class RelayServer:
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
         self._sessions: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     async def start(self, path: Path, inherited: Mapping[Path, socket.socket] = MappingProxyType({})) -> None:
         """Listen at `path`, mode 0660; a socket that a former process left there is replaced. Raises OSError.
@@ -55,6 +56,7 @@ class RelayServer:
 
     async def stop(self, drain_seconds: float) -> int:
         """Stop listening, let Dovecot answer logins for `drain_seconds`, and return how many were then cut off."""
+        self._stopping = True
         if self._server is not None:
             self._server.close()
         if self._path is not None:
@@ -73,6 +75,10 @@ class RelayServer:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         smtpd = Link(reader, writer)
+        if self._stopping:
+            # It was accepted just before the socket was closed.
+            smtpd.close()
+            return
         peer = smtpd.peer()
         if peer.uid not in self._peers:
             self._log.warning("peer_refused", uid=peer.uid, pid=peer.pid)
