@@ -36,7 +36,7 @@ endurance: $(STAMP) ## 5,000 messages while every daemon is killed once: what is
 
 fuzz: $(STAMP) ## ten minutes of coverage-guided fuzzing for each parser, two at a time; not in CI
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
-	printf '%s\n' header mime policy report stream | xargs -P 2 -I TARGET $(BIN)/python -m tests.fuzz TARGET
+	printf '%s\n' header login mime policy report stream | xargs -P 2 -I TARGET $(BIN)/python -m tests.fuzz TARGET
 
 clean: ## stop the sandbox, remove everything that was built
 	@[ ! -e .instance ] || $(BIN)/python -m tests.sandbox down

@@ -48,6 +48,9 @@ class Facts:
     reader: Server | str
     writer: Server | str
     maps: MapState | str
+    # What is wrong with the two sockets that a login over SMTP passes; empty: nothing.
+    relay_fault: str
+    dovecot_fault: str
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -202,6 +205,18 @@ def _described(server: Server) -> str:
     return f"{server.host}, {kind}, PostgreSQL {server.version}, {server.round_trip_ms:.1f} ms"
 
 
+def logins(facts: Facts) -> Sequence[Finding]:
+    """Tell whether a login over SMTP finds its way from smtpd to Dovecot."""
+    found = []
+    if facts.relay_fault:
+        remedy = "start digipoort-sasl, SASL_SOCKET; until then submission's smtpd does not run"
+        found.append(Finding("logins", Level.FAULT, facts.relay_fault, remedy))
+    if facts.dovecot_fault:
+        remedy = "start Dovecot, DOVECOT_AUTH_SOCKET; until then logins get 454 (DGP-9009)"
+        found.append(Finding("logins", Level.FAULT, facts.dovecot_fault, remedy))
+    return found or [Finding("logins", Level.OK, "digipoort-sasl and Dovecot take them")]
+
+
 # To add a check: write it, and name it here.
 CHECKS: Final[tuple[Callable[[Facts], Sequence[Finding]], ...]] = (
     settings,
@@ -213,4 +228,5 @@ CHECKS: Final[tuple[Callable[[Facts], Sequence[Finding]], ...]] = (
     clock,
     timezone,
     maps,
+    logins,
 )

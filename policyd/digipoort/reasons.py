@@ -171,9 +171,9 @@ LOGIN_REFUSED = Reason(
     "DGP-1012",
     535,
     "5.7.8",
-    "The login or the password is not right, or logins are temporarily impossible.",
-    "De inlognaam of het wachtwoord is niet juist, of aanmelden is tijdelijk niet mogelijk.",
-    "Look at the lines of authd and of Dovecot for this login; smtpd cannot tell the two causes apart.",
+    "The login or the password is not right.",
+    "De inlognaam of het wachtwoord is niet juist.",
+    "authd's event=login_refused has the reason: unknown, inactive, not for submission, or a wrong password.",
 )
 COMMAND_NOT_OFFERED = Reason(
     "DGP-1013",
@@ -737,6 +737,14 @@ HISTORY_UNAVAILABLE = Reason(
     "Whether the message was received before is not known now; try again later.",
     "Of het bericht al eerder is ontvangen, is nu niet na te gaan; probeer het later opnieuw.",
     "Look at the policy daemon, at RESUBMISSION_SOCKET, and at the server of DIRECTORY_WRITE_DSN.",
+)
+LOGIN_UNAVAILABLE = Reason(
+    "DGP-9009",
+    454,
+    "4.7.0",
+    "Logins are temporarily impossible; try again later.",
+    "Aanmelden is tijdelijk niet mogelijk; probeer het later opnieuw.",
+    "Look at event=login_deferred of digipoort-sasl and of authd: Dovecot, authd or the directory has no answer.",
 )
 
 CATALOGUE: Final[dict[str, Reason]] = {

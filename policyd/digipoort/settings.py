@@ -254,6 +254,33 @@ class AuthdSettings(HashSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SaslSettings(CommonSettings):
+    """The relay between Postfix's smtpd and Dovecot's authentication server."""
+
+    sasl_socket: Path = _setting(
+        Path("/run/digipoort/sasl.sock"), doc="UNIX socket that Postfix's smtpd connects to", check=_socket_path
+    )
+    dovecot_auth_socket: Path = _setting(
+        Path("/run/digipoort/dovecot-auth.sock"),
+        doc="UNIX socket of Dovecot's authentication server",
+        check=_socket_path,
+    )
+    sasl_peers: tuple[str, ...] = _setting(
+        ("postfix", "root"),
+        doc="users, by name or number, whose processes may connect: Postfix's mail_owner",
+        check=_users,
+    )
+    # Above the 9 seconds of authd's clients, below the 10 after which smtpd gives up by itself (AUTH_TIMEOUT).
+    sasl_deadline: float = _setting(
+        9.5, doc="seconds until a login that Dovecot does not answer is temporary", check=_between(0.1, 9.9)
+    )
+    sasl_connections: int = _setting(
+        400, doc="smtpd processes that may be connected, with two file descriptors each", check=_between(1, 10_000)
+    )
+    drain_seconds: float = _setting(5.0, doc="seconds that logins under way get at SIGTERM", check=_between(0, 60))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MilterSettings(CommonSettings):
     """The milter, all three roles."""
 
@@ -327,6 +354,7 @@ PROGRAMS: Final[dict[str, type[CommonSettings]]] = {
     "policyd": PolicydSettings,
     "milter": MilterSettings,
     "authd": AuthdSettings,
+    "sasl": SaslSettings,
     "admin": AdminSettings,
     "maps": MapsSettings,
 }

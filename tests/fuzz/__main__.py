@@ -13,7 +13,9 @@ from pathlib import Path
 import atheris
 import click
 
-with atheris.instrument_imports(include=["digipoort", "digipoort_milter", "digipoort_policyd", "digipoort_auth"]):
+with atheris.instrument_imports(
+    include=["digipoort", "digipoort_milter", "digipoort_policyd", "digipoort_auth", "digipoort_sasl"]
+):
     from tests.fuzz.guard import Guard
     from tests.fuzz.seeds import MAX_OCTETS, seeds
     from tests.fuzz.targets import TARGETS

@@ -40,6 +40,13 @@ _SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
         b"a=C3=A9=\r\nb= \r\nc",
         b"\x20\x02" + _GOOD + b"\r\nbegin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n",
     ),
+    "login": (
+        b"VERSION\t1\t1\nCPID\t4711\n",
+        b"AUTH\t1\tPLAIN\tservice=smtp\tnologin\tlip=::1\trip=192.0.2.1\tsecured\tresp=AGEAYg==\n",
+        b"CONT\t1\tYQ==\n",
+        b"OK\t1\tuser=a\toriginal_user=A\tnologin\n",
+        b"FAIL\t1\tuser=a\tcode=temp_fail\treason=x\ttemp\n",
+    ),
     "policy": (
         b"request=smtpd_access_policy\nprotocol_state=RCPT\npolicy_context=submission\nsender=a@b\nrecipient=c@d\nsize=1\n\n",
         b"DIGIPOORT-AUTH/1\tverify\tservice=pop3\tlogin=a\tpassword=b\x01tc\tip=192.0.2.1\n",

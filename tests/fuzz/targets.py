@@ -25,6 +25,7 @@ from digipoort_auth import protocol as authd
 from digipoort_milter.envelope import parse_envelope
 from digipoort_milter.report_reader import NotUnderstoodError, read_report
 from digipoort_policyd import protocol as policyd
+from digipoort_sasl import protocol as sasl
 from tests.milter_samples import CONTENT_TYPE, LOGICAL_DOMAINS
 
 if TYPE_CHECKING:
@@ -114,6 +115,20 @@ def policy(octets: bytes) -> None:
     assert authd.unescape(authd.escape(octets)) == octets
 
 
+def login(octets: bytes) -> None:
+    """Read the octets as what smtpd and Dovecot say to the relay between them."""
+    under_way = sasl.Login(b"1", b"PLAIN", b"")
+    for check in (sasl.check_greeting, sasl.parse_auth, lambda line: sasl.check_response(line, under_way)):
+        with contextlib.suppress(RequestMalformed):
+            check(octets)
+    with contextlib.suppress(sasl.ReplyMalformed):
+        sasl.check_version(octets)
+    with contextlib.suppress(sasl.ReplyMalformed):
+        reply = sasl.parse_reply(octets, under_way)
+        assert octets.count(b"\n") == 1
+        assert reply.user or not octets.startswith(b"OK")
+
+
 def stream(octets: bytes) -> None:
     """Cut the octets into requests: the same ones whatever the pieces in which they come."""
     cuts, sent = octets[:2], octets[2:]
@@ -168,6 +183,7 @@ def _inspected(head: bytes, chunks: list[bytes]) -> list[Finding]:
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "header": header,
+    "login": login,
     "mime": mime,
     "policy": policy,
     "report": report,

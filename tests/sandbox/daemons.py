@@ -76,6 +76,7 @@ def all_daemons(layout: Layout) -> list[Daemon]:
             layout.policyd_run / "policyd.sock",
         ),
         ours("authd", "authd", ("digipoort_auth",), names.AUTHD_UID, dovecot, layout.authd_run / "authd.sock"),
+        ours("sasl", "sasl", ("digipoort_sasl",), names.SASL_UID, postfix, layout.sasl_run / "sasl.sock"),
         *(
             ours(
                 f"milter-{role}", "milter", ("digipoort_milter", role), names.MILTER_UID, postfix,

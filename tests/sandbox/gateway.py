@@ -77,7 +77,7 @@ def _directory(layout: Layout) -> dict[str, str]:
         for role in LOGIN_ROLES
     }
     admin = {"admin": logins["publisher"], "write": logins["administrator"]}
-    return {**logins, **admin, "milter": "dbname=unused", "owner": owner}
+    return {**logins, **admin, "milter": "dbname=unused", "sasl": "dbname=unused", "owner": owner}
 
 
 def start(layout: Layout, wanted: Iterable[str]) -> None:

@@ -27,6 +27,7 @@ POLICYD_UID: Final = 61301
 MILTER_UID: Final = 61302
 AUTHD_UID: Final = 61303
 MAIL_UID: Final = 61304
+SASL_UID: Final = 61305
 
 HOSTNAME: Final = "gateway.digipoort.test"
 LOGICAL_DOMAINS: Final = ("overheid.digipoort.test", "partij.digipoort.test")
@@ -98,6 +99,7 @@ class Layout:
             (layout.policyd_run, POLICYD_UID, "postfix"),
             (layout.milter_run, MILTER_UID, "postfix"),
             (layout.authd_run, AUTHD_UID, "dovecot"),
+            (layout.sasl_run, SASL_UID, "postfix"),
             (layout.maps, "root", "postfix"),
             (layout.postfix_data, "postfix", "root"),
             (layout.mail, MAIL_UID, MAIL_UID),
@@ -152,6 +154,11 @@ class Layout:
     def authd_run(self) -> Path:
         """The authentication daemon's socket."""
         return self.root / "run-authd"
+
+    @property
+    def sasl_run(self) -> Path:
+        """The socket of the relay for logins."""
+        return self.root / "run-sasl"
 
     @property
     def maps(self) -> Path:

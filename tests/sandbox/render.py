@@ -24,6 +24,7 @@ PACKAGES: Final = (
     "policyd/digipoort_maps",
     "milter/digipoort_milter",
     "dovecot_auth/digipoort_auth",
+    "dovecot_auth/digipoort_sasl",
 )
 POSTFIX_FILES: Final = (
     "main.cf",
@@ -36,7 +37,13 @@ POSTFIX_FILES: Final = (
     "bounce.cf",
 )
 # The programs whose settings differ: each connects to the directory as a role of its own.
-PROGRAM_GROUPS: Final = {"policyd": "postfix", "milter": "postfix", "authd": "dovecot", "admin": "root"}
+PROGRAM_GROUPS: Final = {
+    "policyd": "postfix",
+    "milter": "postfix",
+    "authd": "dovecot",
+    "sasl": "postfix",
+    "admin": "root",
+}
 
 
 def variables(layout: Layout) -> dict[str, object]:
@@ -62,7 +69,9 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_milter_directory": layout.milter_run,
         "digipoort_authd_socket": layout.authd_run / "authd.sock",
         "digipoort_authd_group": "dovecot",
-        "digipoort_sasl_socket": layout.run / "sasl.sock",
+        "digipoort_sasl_socket": layout.sasl_run / "sasl.sock",
+        "digipoort_sasl_group": "postfix",
+        "digipoort_dovecot_auth_socket": layout.run / "auth.sock",
         "digipoort_lmtp_socket": layout.run / "lmtp.sock",
         "digipoort_submission_address": "127.0.0.1",
         "digipoort_submission_port": layout.ports.submission,

@@ -24,7 +24,8 @@ SECTIONS: Final = {
     CHECKOUT / "policyd" / "digipoort_policyd": "digipoort-policyd",
     CHECKOUT / "policyd" / "digipoort_maps": "digipoort-maps",
     CHECKOUT / "milter": "digipoort-milter",
-    CHECKOUT / "dovecot_auth": "digipoort-authd",
+    CHECKOUT / "dovecot_auth" / "digipoort_auth": "digipoort-authd",
+    CHECKOUT / "dovecot_auth" / "digipoort_sasl": "digipoort-sasl",
 }
 
 

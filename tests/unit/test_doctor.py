@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socketserver
+import threading
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, LiteralString
@@ -14,7 +16,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from digipoort import doctor, maps
+from digipoort import doctor, loginprobe, maps
 from digipoort.directory.condition import Lag, Server
 from digipoort.doctor import Facts, Level
 from digipoort.mapstate import MapState
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from tests.postgres import Pair
 
 CHECKS: Final = {
-    "settings", "directory", "schema", "replication", "writing", "privileges", "clock", "time zone", "maps",
+    "settings", "directory", "schema", "replication", "writing", "privileges", "clock", "time zone", "maps", "logins",
 }  # fmt: skip
 PRIMARY: Final = Server(
     host="/run/postgresql:5432",
@@ -56,7 +58,32 @@ WELL: Final = Facts(
     reader=STANDBY,
     writer=PRIMARY,
     maps=MapState(counter=41, generation=3, held=False, map_type="lmdb", type_fault="", lacking=()),
+    relay_fault="",
+    dovecot_fault="",
 )
+
+
+class _Greeter(socketserver.BaseRequestHandler):
+    """Greets as Dovecot's authentication server does."""
+
+    def handle(self) -> None:
+        self.request.sendall(b"VERSION\t1\t2\nMECH\tPLAIN\n")
+        assert self.request.recv(100).startswith(b"VERSION\t1\t")
+        self.request.sendall(b"SPID\t1\nDONE\n")
+
+
+@pytest.fixture(autouse=True)
+def login_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let a login find its way; yield the socket that both the relay and Dovecot are."""
+    path = tmp_path / "auth.sock"
+    for name in ("SASL_SOCKET", "DOVECOT_AUTH_SOCKET"):
+        monkeypatch.setenv(name, str(path))
+    with socketserver.ThreadingUnixStreamServer(str(path), _Greeter) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield path
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -177,6 +204,29 @@ def test_maps_that_are_not_as_they_should_be(reader: str, directory_dsn: str, tm
     assert found["maps"]["found"] == "nothing is published on this host"
 
 
+@pytest.mark.parametrize(
+    ("setting", "remedy"), [("SASL_SOCKET", "start digipoort-sasl"), ("DOVECOT_AUTH_SOCKET", "start Dovecot")]
+)
+def test_a_login_that_finds_nobody(reader: str, tmp_path: Path, setting: str, remedy: str) -> None:
+    path = tmp_path / "none.sock"
+    status, found = _doctor(reader, reader, **{**maps_settings(tmp_path), setting: str(path)})
+    assert (status, found["logins"]["level"]) == (1, "fault")
+    assert found["logins"]["found"] == f"{path}: No such file or directory"
+    assert found["logins"]["remedy"].startswith(remedy)
+
+
+def test_a_login_that_finds_somebody_else(tmp_path: Path, login_socket: Path) -> None:
+    assert loginprobe.fault(login_socket) == ""
+    path = tmp_path / "other.sock"
+    with socketserver.UnixStreamServer(str(path), socketserver.BaseRequestHandler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert loginprobe.fault(path)
+        thread.join()
+        # It listens, and takes no connection.
+        assert loginprobe.fault(path) == f"{path}: timed out"
+
+
 def test_a_standby_that_is_behind(pair: Pair, tmp_path: Path) -> None:
     settings = maps_settings(tmp_path)
     primary, standby = pair.dsn(pair.primary), pair.dsn(pair.standby)
@@ -230,6 +280,8 @@ def test_a_primary_that_hangs(pair: Pair, tmp_path: Path) -> None:
         (replace(WELL, reader=replace(STANDBY, day=None)), "time zone", Level.FAULT),
         (replace(WELL, reader=replace(STANDBY, counter=40)), "maps", Level.WARNING),
         (replace(WELL, maps="no access"), "maps", Level.FAULT),
+        (replace(WELL, relay_fault="away"), "logins", Level.FAULT),
+        (replace(WELL, dovecot_fault="away"), "logins", Level.FAULT),
     ],
 )
 def test_what_facts_mean(facts: Facts, check: str, level: Level) -> None:

@@ -56,7 +56,7 @@ def test_a_refusal_has_the_catalogues_words(rule: re.Match[str]) -> None:
         ("554 5.4.0 Error: too many hops", "DGP-3039"),
         ("530 5.7.0 Must issue a STARTTLS command first", "DGP-1001"),
         ("535 5.7.8 Error: authentication failed: (reason unavailable)", "DGP-1012"),
-        ("454 4.7.0 Temporary authentication failure: Connection lost", "DGP-1012"),
+        ("454 4.7.0 Temporary authentication failure: Connection lost", "DGP-9009"),
         ("550 5.7.0 Error: insufficient authorization", "DGP-1013"),
         ("554 5.7.1 <example.org>: Etrn command rejected: Access denied", "DGP-1013"),
         ("503 5.5.1 Error: nested MAIL command", "DGP-1014"),

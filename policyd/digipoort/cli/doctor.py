@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from digipoort import doctor as checks
-from digipoort import mapstate
+from digipoort import loginprobe, mapstate
 from digipoort.cli import output
 from digipoort.cli.failures import EXIT_REFUSED
 from digipoort.directory import condition, session
 from digipoort.directory.migrate import packaged_migrations
-from digipoort.settings import PROGRAMS, AdminSettings, SettingsError, load, read_variables
+from digipoort.settings import PROGRAMS, AdminSettings, SaslSettings, SettingsError, load, read_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _SERVER_SECONDS: Final = 15.0
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of lines.")
 @click.pass_context
 def doctor(context: click.Context, *, as_json: bool) -> None:
-    """Look at the settings, the directory's servers and the published maps, and tell what to do about each fault.
+    """Look at settings, the directory's servers, the published maps and the way of a login; tell how to mend a fault.
 
     The exit code is 0 when all is well or there are only warnings, 1 for a fault, 75 when no server of DIRECTORY_DSN
     answers.
@@ -61,6 +61,8 @@ def _facts(settings: AdminSettings, variables: Mapping[str, str]) -> checks.Fact
         writer=writer,
         reader=_server(settings.directory_dsn, settings.directory_timezone, written),
         maps=_maps(settings),
+        relay_fault=_login_fault(variables, "sasl_socket"),
+        dovecot_fault=_login_fault(variables, "dovecot_auth_socket"),
     )
 
 
@@ -89,6 +91,13 @@ def _maps(settings: AdminSettings) -> mapstate.MapState | str:
         return mapstate.look(settings)
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
+
+
+def _login_fault(variables: Mapping[str, str], socket: str) -> str:
+    try:
+        return loginprobe.fault(getattr(load(SaslSettings, variables), socket))
+    except SettingsError as error:
+        return str(error.faults[0])
 
 
 def _show(findings: Sequence[checks.Finding], *, as_json: bool) -> None:
