@@ -68,6 +68,13 @@ TRADERS: Final = (
 )  # fmt: skip
 # Further logins of SEALED, and what their certificates (pki.py) must have.
 SEALED_LOGINS: Final = {"PINNED": "z5-vast", "NAMED": "z5-naam", "BEARER": "z5-houder"}
+# Further logins of TRADER2, which may not be used now, or not from here.
+BOUND_LOGINS: Final[Mapping[str, tuple[str, dict[str, str | list[str]]]]] = {
+    "ENDED": ("m3-voorbij", {"valid_until": "2020-12-31"}),
+    "EARLY": ("m3-straks", {"valid_from": "2999-01-01"}),
+    "ELSEWHERE": ("m3-kantoor", {"networks": ["192.0.2.0/24", "2001:db8::/32"]}),
+    "HERE": ("m3-lokaal", {"networks": ["127.0.0.0/8"]}),
+}
 AGENCY_LOGIN: Final = "douane-uitgaand"
 AGENCY_ADDRESSES: Final = {
     "AGS_ADDRESS": ("ags", "AGS", "DOUANE"),
@@ -93,7 +100,7 @@ def seed(layout: Layout, environment: dict[str, str]) -> dict[str, str]:
     _digipoort(environment, "seed")
     flows = [flow["code"] for flow in json.loads(_digipoort(environment, "flow", "list", "--json"))]
     # Hexadecimal: a password that begins with a hyphen is an option to some clients.
-    keys = (*(trader.key for trader in TRADERS), *SEALED_LOGINS, "AGENCY")
+    keys = (*(trader.key for trader in TRADERS), *SEALED_LOGINS, *BOUND_LOGINS, "AGENCY")
     passwords = {key: secrets.token_hex(9) for key in keys}
     folder = layout.settings / "passwords"
     folder.mkdir(mode=0o700)
@@ -121,6 +128,8 @@ def environment(passwords: Mapping[str, str]) -> dict[str, str]:
         values[f"{trader.key}_LOGIN"] = trader.login
         values[f"{trader.key}_PASSWORD"] = passwords[trader.key]
         values[f"{trader.key}_ADDRESS"] = trader.address
+    for key, (login, _) in BOUND_LOGINS.items():
+        values |= {f"{key}_LOGIN": login, f"{key}_PASSWORD": passwords[key]}
     for key, login in SEALED_LOGINS.items():
         values |= {
             f"{key}_LOGIN": login,
@@ -169,7 +178,7 @@ def _description(layout: Layout, flows: list[str]) -> str:
     )
     for trader in TRADERS:
         tables += _trader_tables(trader, flows)
-    tables += _sealed_tables(layout)
+    tables += _sealed_tables(layout) + _bound_tables(_trader("TRADER2"))
     return "\n".join(tables)
 
 
@@ -193,6 +202,18 @@ def _trader_tables(trader: Trader, flows: list[str]) -> list[str]:
             for flow in flows
             if flow not in trader.all_flows_but
         ),
+    ]
+
+
+def _bound_tables(trader: Trader) -> list[str]:
+    common: dict[str, str | list[str] | bool] = {
+        "party": trader.code,
+        "services": ["pop3", "submission"],
+        "mailbox": trader.mailbox,
+    }
+    return [
+        _table("credential", login=login, password_file=key, **common, **bounds)
+        for key, (login, bounds) in BOUND_LOGINS.items()
     ]
 
 
