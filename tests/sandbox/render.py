@@ -102,9 +102,9 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_client_rate_limit": 100_000,
         "digipoort_submission_rate_recipients": 100_000,
         "digipoort_submission_rate_seconds": 60,
-        "digipoort_auth_free_failures_pair": 100_000,
-        "digipoort_auth_free_failures_network": 100_000,
-        "digipoort_auth_free_failures_login": 100_000,
+        "digipoort_auth_free_failures_pair": 10_000,
+        "digipoort_auth_free_failures_network": 0,
+        "digipoort_auth_free_failures_login": 0,
         "digipoort_queue_lifetime": "3d",
         "digipoort_delay_warning_time": "4h",
         # Seconds instead of a host's minutes: the fault tests wait for retries.
