@@ -21,6 +21,8 @@ def parse_network(text: str) -> str:
         network = ipaddress.ip_network(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is no network: {error}.") from None
+    if "%" in text:
+        raise ValueError(f"{text!r} names an interface of one host (%), which another host does not have.")
     if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
         raise ValueError(f"{text!r} is an IPv4 network in IPv6 form: write it as an IPv4 network.")
     return str(network)

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from digipoort.directory.condition import ENDING_DAYS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -160,6 +162,20 @@ def timezone(facts: Facts) -> Sequence[Finding]:
     return [Finding("time zone", Level.OK, f"it is {facts.reader.day} in {facts.timezone}")]
 
 
+def credentials(facts: Facts) -> Sequence[Finding]:
+    """Tell which logins end soon: their parties' programs would be refused from one day to the next."""
+    if isinstance(facts.reader, str) or facts.reader.ending is None:
+        return []
+    ending = facts.reader.ending
+    if not ending.total:
+        return [Finding("credentials", Level.OK, f"none ends within {ENDING_DAYS} days")]
+    named = ", ".join(f"{login} ({last})" for login, last in ending.first)
+    more = ending.total - len(ending.first)
+    found = f"{ending.total} end within {ENDING_DAYS} days: {named}" + (f" and {more} more" if more else "")
+    remedy = "nothing where a successor is in use; else digipoort credential rotate --successor, or change --until"
+    return [Finding("credentials", Level.WARNING, found, remedy)]
+
+
 def maps(facts: Facts) -> Sequence[Finding]:
     """Judge the published maps, and how far they are behind the directory."""
     state = facts.maps
@@ -227,6 +243,7 @@ CHECKS: Final[tuple[Callable[[Facts], Sequence[Finding]], ...]] = (
     privileges,
     clock,
     timezone,
+    credentials,
     maps,
     logins,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import date, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +85,48 @@ def _private(draw: st.DrawFn, traders: list[Party], flows: list[Flow]) -> list[D
             FlowConnection(
                 address, draw(st.sampled_from(flows)).code, first, first + timedelta(draw(st.integers(0, 9)))
             ),
-            Credential(f"l{number}", trader.code, "$argon2id$" + draw(_HASHES), services, mailbox, draw(st.booleans())),
+            draw(_credentials(f"l{number}", trader.code, services, mailbox)),
         ]
     return items
 
 
+@st.composite
+def _credentials(draw: st.DrawFn, login: str, party: str, services: tuple[str, ...], mailbox: str | None) -> Credential:
+    fingerprint, subject = draw(_FINGERPRINTS), draw(st.sampled_from([None, "cn", 'O\\"=x']))
+    # It can stand for one login only.
+    own = subject is not None and "submission" in services and draw(st.booleans())
+    first, last = sorted([draw(DAYS), draw(DAYS)])
+    return Credential(
+        login,
+        party,
+        "$argon2id$" + draw(_HASHES),
+        services,
+        mailbox,
+        draw(st.booleans()),
+        fingerprint,
+        f"{subject} {login}" if own else subject,
+        own,
+        draw(st.sampled_from([first, None])),
+        draw(st.sampled_from([last, None])),
+        tuple(draw(st.lists(_NETWORKS, unique=True, max_size=4))),
+    )
+
+
+_FINGERPRINTS = st.none() | st.binary(min_size=32, max_size=32).map(lambda octets: octets.hex(":").upper())
+# Zeros in a row, and addresses with an IPv4 part, are what two programs spell in two ways.
+_IPV6 = (
+    st.integers(0, 2**128 - 1)
+    | st.integers(0, 2**32)
+    | st.lists(st.sampled_from([0, 0, 1, 0xFFFF]), min_size=8, max_size=8).map(
+        lambda groups: int.from_bytes(b"".join(group.to_bytes(2, "big") for group in groups), "big")
+    )
+)
+_NETWORKS = st.one_of(
+    st.builds(IPv4Network, st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)), strict=st.just(value=False)),
+    st.builds(IPv6Network, st.tuples(_IPV6, st.integers(0, 128)), strict=st.just(value=False)).filter(
+        lambda network: network.network_address.ipv4_mapped is None
+    ),
+).map(str)
 _POLICIES = st.sampled_from(["accept", "refuse", "tell"])
 _NEXTHOPS = st.sampled_from(["mx.d.test", "[192.0.2.1]:25", "[mx.D.test]"])
 _TLS = st.sampled_from([("secure", "mx.test"), ("encrypt", None), ("fingerprint", "AB:CD")])

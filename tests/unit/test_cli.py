@@ -86,6 +86,7 @@ def test_a_name_cannot_steer_the_terminal(dsn: str) -> None:
 def test_everything_can_be_added_and_is_listed(dsn: str, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("geheim\n", encoding="utf-8")
+    password.chmod(0o640)
     interface = '{"max_depth": 3}'
     commands = [
         ["party", "add", "RIVM", "RIVM", "--kind", "government"],
@@ -118,10 +119,12 @@ def test_everything_can_be_added_and_is_listed(dsn: str, tmp_path: Path) -> None
         "party": "MAAS",
         "services": "pop3 submission",
         "mailbox": mailbox,
+        "state": "active",
         "active": True,
         "valid_from": None,
         "valid_until": None,
         "networks": "",
+        "certificate": None,
         "certificate_fingerprint": None,
         "certificate_subject": None,
         "certificate_suffices": False,
@@ -142,13 +145,13 @@ def test_a_password_is_typed_twice_and_never_shown(dsn: str) -> None:
     assert result.exit_code == 0, result.stderr
     assert "geheim" not in result.stdout
     assert passwords.verify_password(stored_hash(dsn, "maas"), b"geheim")
-    result = digipoort(dsn, "credential", "password", "maas", typed="anders\nanders\n")
+    result = digipoort(dsn, "credential", "rotate", "maas", typed="anders\nanders\n")
     assert result.exit_code == 0, result.stderr
     assert passwords.verify_password(stored_hash(dsn, "maas"), b"anders")
 
 
 def test_a_password_that_no_client_could_use_is_refused(dsn: str, tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
+    (tmp_path / "empty").touch(0o600)
     command = ["credential", "add", "maas", "MAAS", "--service", "submission", "--password-file"]
     assert refused(dsn, *command, str(tmp_path / "empty")) == "A password has 1 to 256 octets."
     assert refused(dsn, *command, str(tmp_path / "absent")).endswith("No such file or directory.")

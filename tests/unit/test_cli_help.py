@@ -87,7 +87,7 @@ def completed(line: str) -> list[str]:
         ("address list --flow AG", ["AGS"]),
         ("connection add blo", ["bloemen@party.test"]),
         ("connection end bloemen@party.test EM", ["EMCS"]),
-        ("credential password ", ["aal"]),
+        ("credential rotate ", ["aal"]),
         ("credential change aal --mailbox ", ["b0b0"]),
         ("check aal bloemen@party.test ag", ["ags@gov.test"]),
         ("lint x.eml --flow EM", ["EMCS"]),

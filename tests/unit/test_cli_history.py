@@ -30,11 +30,11 @@ def test_an_addresss_life(directory_dsn: str) -> None:
 
 def test_a_password_is_told_and_never_shown(directory_dsn: str) -> None:
     fill(directory_dsn)
-    digipoort(directory_dsn, "credential", "password", "aal", typed="geheim\ngeheim\n")
+    digipoort(directory_dsn, "credential", "rotate", "aal", typed="geheim\ngeheim\n")
     digipoort(directory_dsn, "credential", "disable", "aal")
     shown = digipoort(directory_dsn, "history", "aal").stdout
     lines = [line.split(maxsplit=4)[4] for line in shown.splitlines()[1:]]
-    added = "added login=aal active=True party=AAL services=pop3+submission mailbox=b0b0"
+    added = "added login=aal active=True party=AAL services=pop3+submission mailbox=b0b0 certificate_suffices=False"
     assert lines == [added, "password", "active: True -> False"]
     assert "argon2" not in shown
     entries = json.loads(digipoort(directory_dsn, "history", "aal", "--json").stdout)

@@ -85,7 +85,8 @@ COMMANDS: Final = (
     "connection add vier@party.test NIEUW --from 2020-01-01",
     "connection end vier@party.test NIEUW --on 2030-01-01",
     "credential add vier VIER --service submission --password-file {folder}/password",
-    "credential password vier --password-file {folder}/password",
+    "credential rotate vier --password-file {folder}/password",
+    "credential rotate vier --successor vier2 --generate",
     "credential disable vier",
     "credential enable vier",
     "credential change vier --service submission",
@@ -113,6 +114,7 @@ COMMANDS: Final = (
     "maps diff",
     "export -o {folder}/all.toml",
     "connection remove vijf@party.test NIEUW --yes",
+    "credential remove vier2 --yes",
     "credential remove vier --yes",
     "address remove vijf@party.test --yes",
     "address remove vier@party.test --yes",
@@ -394,6 +396,7 @@ def test_every_admin_command_works_with_the_admins_role(admin_dsn: str, tmp_path
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o600)
     settings = maps_settings(tmp_path)
     for command in COMMANDS:
         arguments = command.format(folder=tmp_path).split()

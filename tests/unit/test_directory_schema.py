@@ -316,7 +316,11 @@ READS: list[tuple[LiteralString, LiteralString, dict[str, object]]] = [
     ("SET ROLE digipoort_read", queries.PUBLISHED_FLOWS, {}),
     ("SET ROLE digipoort_read", queries.PUBLISHED_FLOW_ADDRESSES, {}),
     ("SET ROLE digipoort_read", queries.MAILBOXES_OF, {"mailboxes": ["b0b0"]}),
-    ("SET ROLE digipoort_read", queries.LIST_CREDENTIALS, dict.fromkeys(("login", "party", "mailbox", "limit"))),
+    (
+        "SET ROLE digipoort_read",
+        queries.LIST_CREDENTIALS,
+        dict.fromkeys(("login", "party", "mailbox", "expiring", "limit", "timezone")),
+    ),
     ("SET ROLE digipoort_read", queries.LIST_ADDRESSES, ADDRESS_FILTERS),
     ("SET ROLE digipoort_auth", queries.AUTHENTICATION, {"login": "aal", "timezone": "Europe/Amsterdam"}),
     ("SET ROLE digipoort_auth", queries.LOGIN, {"login": "aal"}),

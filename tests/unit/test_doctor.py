@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from digipoort import doctor, loginprobe, maps
-from digipoort.directory.condition import Lag, Server
+from digipoort.directory.condition import Ending, Lag, Server
 from digipoort.doctor import Facts, Level
 from digipoort.mapstate import MapState
 from digipoort.settings import AdminSettings, load
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from tests.postgres import Pair
 
 CHECKS: Final = {
-    "settings", "directory", "schema", "replication", "writing", "privileges", "clock", "time zone", "maps", "logins",
+    "settings", "directory", "schema", "replication", "writing", "privileges", "clock", "time zone", "credentials",
+    "maps", "logins",
 }  # fmt: skip
 PRIMARY: Final = Server(
     host="/run/postgresql:5432",
@@ -49,6 +50,7 @@ PRIMARY: Final = Server(
     reads_hashes=False,
     day=date(2026, 11, 26),
     lag=None,
+    ending=Ending(0, ()),
 )
 STANDBY: Final = replace(PRIMARY, standby=True, read_only=True, lag=Lag(False, False, 3600.0))  # noqa: FBT003
 WELL: Final = Facts(
@@ -295,3 +297,24 @@ def test_whoever_is_well_is_told_so_once_for_each_check() -> None:
     assert {one.check for one in found} == CHECKS
     assert len(found) == len(CHECKS)
     assert {one.level for one in found} == {Level.OK}
+
+
+def test_logins_that_end_soon_are_named(reader: str, directory_dsn: str, tmp_path: Path) -> None:
+    settings = maps_settings(tmp_path)
+    _execute(
+        directory_dsn,
+        """INSERT INTO credential (login, party_id, password_hash, services, valid_until)
+        SELECT 'l' || n, party.id, '$x', '{submission}', (now() AT TIME ZONE 'Europe/Amsterdam')::date + n
+        FROM party, generate_series(-2, 20) AS n WHERE party.code = 'AAL'""",
+        "UPDATE credential SET active = false WHERE login = 'l1'",
+    )
+    _, found = _doctor(reader, directory_dsn, **settings)
+    assert found["credentials"]["level"] == "warning"
+    assert found["credentials"]["found"].startswith("14 end within 14 days: l0 (20")
+    assert found["credentials"]["found"].endswith(" and 9 more")
+    _execute(directory_dsn, "UPDATE party SET active = false WHERE code = 'AAL'")
+    _, found = _doctor(reader, directory_dsn, **settings)
+    assert (found["credentials"]["level"], found["credentials"]["found"]) == ("ok", "none ends within 14 days")
+    _execute(directory_dsn, "ALTER TABLE credential RENAME valid_until TO ends")
+    _, found = _doctor(reader, directory_dsn, **settings)
+    assert "credentials" not in found

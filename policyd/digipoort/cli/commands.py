@@ -21,6 +21,8 @@ _SYNONYMS: Final[Mapping[str, str]] = {
     "edit": "change",
     "modify": "change",
     "set": "change",
+    "passwd": "rotate",
+    "password": "rotate",
     "update": "change",
     "ls": "list",
     "get": "show",

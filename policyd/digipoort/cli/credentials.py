@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from digipoort import passwords
-from digipoort.cli import changes, completion, frame, objects
-from digipoort.cli.failures import Failure
-from digipoort.directory import description, store
+from digipoort.cli import changes, completion, frame, newpassword, objects, parameters, restrictions, rotation
+from digipoort.directory import lookup, queries, snapshot, store
 from digipoort.directory.objects import Credential
 
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
 _SERVICE: Final = click.Choice(["pop3", "submission"])
-_PASSWORD_FILE: Final = click.option(
-    "--password-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A file whose first line is the password; it is asked for when not given.",
-)
 
 credential = objects.object_group(Credential, "Logins: what they may do, and which mailbox they open.")
 
@@ -33,19 +29,37 @@ credential = objects.object_group(Credential, "Logins: what they may do, and whi
     shell_complete=completion.MAILBOXES,
     help="The mailbox that the login opens; needed for pop3.",
 )
-@_PASSWORD_FILE
-def add_credential(
-    login: str, party: str, services: tuple[str, ...], mailbox: str | None, password_file: Path | None
+@restrictions.options
+@newpassword.options
+@newpassword.HASH_FILE
+def add_credential(  # noqa: PLR0913 - click hands in each option
+    login: str,
+    party: str,
+    services: tuple[str, ...],
+    mailbox: str | None,
+    password_file: Path | None,
+    hash_file: Path | None,
+    *,
+    generate: bool,
+    **given: Any,  # noqa: ANN401 - as restrictions.options have it
 ) -> None:
-    """Add LOGIN to PARTY.
+    """Add LOGIN to PARTY. Its password is asked for when no option tells where it comes from.
+
+    No password is asked for where --certificate-suffices and the only service is submission: nobody knows it then.
 
     \b
-    Example:  digipoort credential add bloemen AALSMEER --service pop3 --service submission --mailbox b1f0aa27c3d94e01
+    Examples: digipoort credential add bloemen AALSMEER --service pop3 --service submission --mailbox b1f0aa27c3d94e01
+              digipoort credential add bloemen AALSMEER --service submission --generate --until 2027-12-31 \\
+                  --network 192.0.2.0/24 --network 2001:db8::/48
+              digipoort credential add bloemen AALSMEER --service submission --certificate-file bloemen.pem \\
+                  --certificate-suffices
     """
-    password_hash = _password_hash(password_file)
+    limits = {name: value for name, value in restrictions.told(given).items() if value not in (None, "")}
+    needed = "pop3" in services or not limits.get("certificate_suffices")
+    new = newpassword.obtained(password_file, generate=generate, hash_file=hash_file, ask=needed)
     with frame.changing() as change:
-        store.add(change, Credential(login, party, password_hash, services, mailbox))
-    click.echo(f"added credential {login}")
+        store.add(change, Credential(login, party, new.hash, services, mailbox, **limits))
+    newpassword.tell(new, f"added credential {login}")
 
 
 @credential.command("change")
@@ -57,42 +71,77 @@ def add_credential(
 @click.option(
     "--mailbox", metavar="ID", shell_complete=completion.MAILBOXES, help="The mailbox that it opens; '' is none."
 )
-@click.option("--certificate-fingerprint", metavar="SHA256", help="Pairs of 0-9 and A-F, colons between; '' is none.")
+@restrictions.options
 def change_credential(
     login: str,
     party: str | None,
     services: tuple[str, ...],
     mailbox: str | None,
-    certificate_fingerprint: str | None,
+    **given: Any,  # noqa: ANN401 - as restrictions.options have it
 ) -> None:
-    """Change LOGIN: only what an option tells. Its password: digipoort credential password.
+    """Change LOGIN: only what an option tells, and '' takes away. The networks that are given replace all it had.
+
+    Its password: digipoort credential rotate.
 
     \b
     Examples: digipoort credential change bloemen --service submission --mailbox ''
-              digipoort credential change bloemen --mailbox 93d2c07be8814f02
+              digipoort credential change bloemen --until 2027-12-31 --network 192.0.2.0/24
+              digipoort credential change bloemen --until '' --network '' --certificate-fingerprint ''
     """
-    given = {
-        "party": party,
-        "services": services or None,
-        "mailbox": mailbox,
-        "certificate_fingerprint": certificate_fingerprint,
-    }
-    changes.change(Credential, {"login": login}, given)
+    values = {"party": party, "services": services or None, "mailbox": mailbox, **restrictions.told(given)}
+    changes.change(Credential, {"login": login}, values)
 
 
-@credential.command("password")
+@credential.command("rotate")
 @click.argument("login", shell_complete=completion.LOGINS)
-@_PASSWORD_FILE
-def change_password(login: str, password_file: Path | None) -> None:
-    """Give LOGIN another password.
+@newpassword.options
+@click.option(
+    "--successor",
+    metavar="NEWLOGIN",
+    help="Leave LOGIN its password for now, and add this login with the new one: both work until LOGIN ends.",
+)
+@click.option(
+    "--until",
+    "last",
+    type=parameters.DATE,
+    metavar="DATE",
+    callback=parameters.day,
+    help=f"With --successor: LOGIN's last day; {rotation.OVERLAP.days} days from today when not given.",
+)
+def rotate_credential(
+    login: str, password_file: Path | None, successor: str | None, last: date | None, *, generate: bool
+) -> None:
+    """Give LOGIN a new password; the old one is refused from its next use on.
+
+    With --successor nothing is refused yet: a new login starts today, with LOGIN's party, services, mailbox, networks
+    and certificate, and until the same end, and LOGIN itself ends soon.
 
     \b
-    Example:  digipoort credential password bloemen
+    Examples: digipoort credential rotate bloemen --generate
+              digipoort credential rotate bloemen --successor bloemen-2027 --until 2027-01-31 --generate
     """
-    password_hash = _password_hash(password_file)
+    if last is not None and successor is None:
+        raise click.UsageError("--until is for --successor; when a login ends: digipoort credential change --until.")
+    new = newpassword.obtained(password_file, generate=generate)
+    if successor is None:
+        with frame.changing() as change:
+            store.set_password(change, login, new.hash)
+        newpassword.tell(new, f"credential {login} has a new password; the old one is refused from now on")
+        return
+    newpassword.tell(new, *_succeeded(login, successor, new.hash, last))
+
+
+def _succeeded(login: str, successor: str, password_hash: str, last: date | None) -> list[str]:
+    """Add a login's successor and let the login end; return what happened, a line each."""
+    timezone = frame.admin_settings().directory_timezone
     with frame.changing() as change:
-        store.set_password(change, login, password_hash)
-    click.echo(f"changed the password of {login}")
+        change.execute(queries.LOCK_DIRECTORY)
+        before = snapshot.credential(change, login)
+        rotated = rotation.rotation(before, successor, password_hash, lookup.today(change, timezone), last)
+        # First: a certificate that suffices can stand for one login at a time.
+        store.change(change, rotated.ending)
+        store.add(change, rotated.successor)
+    return rotated.sentences()
 
 
 @credential.command("enable")
@@ -109,7 +158,10 @@ def enable_credential(login: str) -> None:
 @credential.command("disable")
 @click.argument("login", shell_complete=completion.LOGINS)
 def disable_credential(login: str) -> None:
-    """Refuse LOGIN from now on. It does not ask: a login that leaked cannot wait, and `enable` takes it back.
+    """Refuse LOGIN: its next login, and in a submission that is under way its next recipient.
+
+    It does not ask: a login that leaked cannot wait, and `enable` takes it back. What goes on: messages that were
+    accepted, and POP3 sessions that are open, until they end. `doveadm kick LOGIN` on every gateway host ends them.
 
     \b
     Example:  digipoort credential disable bloemen
@@ -121,16 +173,3 @@ def _set_credential_active(login: str, *, active: bool) -> None:
     with frame.changing() as change:
         store.set_credential_active(change, login, active=active)
     click.echo(f"credential {login} is {'enabled' if active else 'disabled'}")
-
-
-def _password_hash(file: Path | None) -> str:
-    """Return the hash of a file's password, or of one that the admin types twice; an argument would show in ps(1)."""
-    if file is None:
-        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-        password = typed.encode("utf-8")
-    else:
-        password = description.first_line(file)
-    try:
-        return passwords.hash_password(password, frame.admin_settings().hash_cost)
-    except (ValueError, passwords.PasswordHashError) as error:
-        raise Failure(str(error)) from error

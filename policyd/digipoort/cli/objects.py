@@ -40,14 +40,16 @@ def _list_command(kind: type[DirectoryObject]) -> click.Command:
     name = KINDS[kind]
     filters = lookup.filters(kind)
 
-    def listing(*, limit: int | None, as_json: bool, **wanted: str | None) -> None:
-        with session.reading(frame.admin_settings().directory_dsn) as connection:
+    def listing(*, limit: int | None, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - the values of filters
+        settings = frame.admin_settings()
+        with session.reading(settings.directory_dsn) as connection:
             for parameter, value in wanted.items():
                 named = FILTERS[parameter][1]
                 if named is not None and value is not None:
                     names.row_id(connection, named, value)
-            with lookup.listed(connection, kind, wanted, limit) as listed:
-                output.show(listed.columns, listed.rows, as_json=as_json)
+            with lookup.listed(connection, kind, wanted, limit, settings.directory_timezone) as listed:
+                shown = listed if as_json else listed.without(lookup.details(kind))
+                output.show(shown.columns, shown.rows, as_json=as_json)
 
     filtered = f" --{filters[0]} {_SAMPLES[filters[0]]}" if filters else " --limit 10"
     return click.Command(
@@ -67,8 +69,9 @@ def _show_command(kind: type[DirectoryObject]) -> click.Command:
     arguments, sample = KEYS[kind]
 
     def show(*, as_json: bool, **key: Any) -> None:  # noqa: ANN401 - what names an object of this kind
-        with session.reading(frame.admin_settings().directory_dsn) as connection:
-            _show(lookup.shown(connection, kind, key), as_json=as_json)
+        settings = frame.admin_settings()
+        with session.reading(settings.directory_dsn) as connection:
+            _show(lookup.shown(connection, kind, key, settings.directory_timezone), as_json=as_json)
 
     return click.Command(
         "show",

@@ -75,5 +75,14 @@ FILTERS: Final[Mapping[str, tuple[click.Option, type[DirectoryObject] | None]]] 
     "flow": (_filter(Flow, "--flow", "CODE", "Only what is of this flow."), Flow),
     "mailbox": (_filter(Mailbox, "--mailbox", "ID", "Only what leads to this mailbox."), Mailbox),
     "domain": (_filter(Destination, "--domain", "DOMAIN", "Only what leads to this physical domain."), Destination),
+    "expiring": (
+        click.Option(
+            ["--expiring"],
+            type=click.IntRange(min=0, max=36_500),
+            metavar="DAYS",
+            help="Only those that are good and end within so many days.",
+        ),
+        None,
+    ),
     "address": (_filter(Address, "--address", "ADDRESS", "Only those of this address."), Address),
 }

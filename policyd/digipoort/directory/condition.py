@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
 GRACE_SECONDS: Final = 2.0
+ENDING_DAYS: Final = 14
+_MOST_NAMED: Final = 5
 _LOOK_PAUSE: Final = 0.05
 
 
@@ -30,6 +32,14 @@ class Lag:
     behind_received: bool
     paused: bool
     idle_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The credentials that are good and end within ENDING_DAYS: how many, and the first of them with their last day."""
+
+    total: int
+    first: tuple[tuple[str, date], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class Server:
     reads_hashes: bool
     day: date | None
     lag: Lag | None
+    ending: Ending | None = None
 
 
 def observe(connection: Connection[TupleRow], timezone: str, expected: int | None = None) -> Server:
@@ -80,6 +91,7 @@ def observe(connection: Connection[TupleRow], timezone: str, expected: int | Non
         reads_hashes=bool(_visible(connection, queries.READS_SECRETS)),
         day=_day(connection, timezone),
         lag=lag,
+        ending=_ending(connection, timezone),
     )
 
 
@@ -112,6 +124,16 @@ def _day(connection: Connection[TupleRow], timezone: str) -> date | None:
     except errors.DataError:
         return None
     return day  # type: ignore[no-any-return]
+
+
+def _ending(connection: Connection[TupleRow], timezone: str) -> Ending | None:
+    """Return the credentials that end soon, None when the role may not see them or there are none yet."""
+    values = {"timezone": timezone, "days": ENDING_DAYS, "most": _MOST_NAMED}
+    try:
+        rows = connection.execute(queries.ENDING_CREDENTIALS, values).fetchall()
+    except (errors.UndefinedTable, errors.UndefinedColumn, errors.InsufficientPrivilege, errors.DataError):
+        return None
+    return Ending(rows[0][0] if rows else 0, tuple((login, last) for _, login, last in rows))
 
 
 def _visible(connection: Connection[TupleRow], query: LiteralString) -> Any:  # noqa: ANN401 - the column's type

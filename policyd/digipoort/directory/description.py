@@ -15,7 +15,8 @@ The format; keys without a comment are required strings, and any other key is a 
     [[credential]]    login, party, services (list of "pop3" and "submission"), mailbox (an id; needed for pop3),
                       active (default true), valid_from and valid_until (optional TOML dates, both included),
                       networks (optional list of addresses and networks; default: anywhere),
-                      certificate_fingerprint and certificate_subject (optional: submission needs such a certificate),
+                      certificate_fingerprint (SHA-256, with or without colons) and certificate_subject (a common
+                      name; both optional: submission needs such a certificate),
                       certificate_suffices (default false; true: it needs no password),
                       and either password_hash or password_file
 
@@ -27,11 +28,11 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import tomli_w
 
-from digipoort import access, passwords
+from digipoort import access, fingerprints, passwords
 from digipoort.directory.objects import (
     DEFAULT_SIZE_LIMIT,
     KINDS,
@@ -210,7 +211,7 @@ def _credential(table: _Table) -> Credential:
         services=tuple(str(service) for service in services),
         mailbox=table.maybe("mailbox"),
         active=table.take("active", bool, default=True),
-        certificate_fingerprint=table.maybe("certificate_fingerprint"),
+        certificate_fingerprint=_fingerprint(table),
         certificate_subject=table.maybe("certificate_subject"),
         certificate_suffices=table.take("certificate_suffices", bool, default=False),
         valid_from=table.maybe("valid_from", date),
@@ -221,7 +222,16 @@ def _credential(table: _Table) -> Credential:
 
 def _networks(table: _Table) -> tuple[str, ...]:
     try:
-        return tuple(access.parse_network(str(network)) for network in table.maybe("networks", list) or ())
+        networks = (access.parse_network(str(network)) for network in table.maybe("networks", list) or ())
+        return tuple(dict.fromkeys(networks))
+    except ValueError as error:
+        raise DescriptionError(f"{table.name}: {error}") from None
+
+
+def _fingerprint(table: _Table) -> str | None:
+    text = table.maybe("certificate_fingerprint")
+    try:
+        return None if text is None else fingerprints.parse_fingerprint(text)
     except ValueError as error:
         raise DescriptionError(f"{table.name}: {error}") from None
 
@@ -241,7 +251,12 @@ def _password(table: _Table) -> str | NewPassword:
 def first_line(path: Path) -> bytes:
     """Return the first line of a password file without its line end. Raises OSError."""
     with path.open("rb") as stream:
-        return stream.readline(_MAX_PASSWORD_LINE).rstrip(b"\r\n")
+        return line_of(stream)
+
+
+def line_of(stream: BinaryIO) -> bytes:
+    """Return the next line of a file with a password in it, without its line end. Raises OSError."""
+    return stream.readline(_MAX_PASSWORD_LINE).rstrip(b"\r\n")
 
 
 _MAX_PASSWORD_LINE: Final = 4096

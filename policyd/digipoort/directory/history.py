@@ -80,6 +80,6 @@ def _told(image: Mapping[str, Any] | None, names: Mapping[tuple[str, int], str])
         kind = _REFERENCES.get(column)
         if kind is not None and value is not None:
             told[column.removesuffix("_id")] = names.get((kind, int(value)), f"#{value}")
-        elif column not in _DERIVED and value is not None:
+        elif column not in _DERIVED and value not in (None, []):
             told[column] = value
     return told

@@ -20,6 +20,7 @@ from digipoort.directory.objects import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import date
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -31,11 +32,15 @@ _ROWS_AT_A_TIME: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """How one kind is listed, by which parameters beside its key a list is filtered, and what refers to an object."""
+    """How one kind is listed, by which parameters beside its key a list is filtered, and what refers to an object.
+
+    `details` are columns for programs, and for who is shown one object: a list for people says the same in fewer words.
+    """
 
     listing: LiteralString
     filters: tuple[str, ...]
     references: LiteralString | None
+    details: frozenset[str] = frozenset()
 
 
 _VIEWS: Final[Mapping[type[DirectoryObject], _View]] = {
@@ -45,7 +50,12 @@ _VIEWS: Final[Mapping[type[DirectoryObject], _View]] = {
     Mailbox: _View(queries.LIST_MAILBOXES, ("party",), queries.MAILBOX_REFERENCES),
     Address: _View(queries.LIST_ADDRESSES, ("party", "flow", "mailbox", "domain"), queries.ADDRESS_REFERENCES),
     FlowConnection: _View(queries.LIST_CONNECTIONS, ("party", "address", "flow"), None),
-    Credential: _View(queries.LIST_CREDENTIALS, ("party", "mailbox"), None),
+    Credential: _View(
+        queries.LIST_CREDENTIALS,
+        ("party", "mailbox", "expiring"),
+        None,
+        frozenset({"active", "certificate_fingerprint", "certificate_subject", "certificate_suffices"}),
+    ),
 }
 
 
@@ -55,6 +65,12 @@ class Listing:
 
     columns: tuple[str, ...]
     rows: Iterator[TupleRow]
+
+    def without(self, details: frozenset[str]) -> Listing:
+        """Return the same objects without these columns."""
+        kept = [number for number, column in enumerate(self.columns) if column not in details]
+        rows = (tuple(row[number] for number in kept) for row in self.rows)
+        return Listing(tuple(self.columns[number] for number in kept), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +100,42 @@ def filters(kind: type[DirectoryObject]) -> tuple[str, ...]:
     return _VIEWS[kind].filters
 
 
+def details(kind: type[DirectoryObject]) -> frozenset[str]:
+    """Return the names of the columns that a list for people does without."""
+    return _VIEWS[kind].details
+
+
+def today(connection: Connection[TupleRow], timezone: str) -> date:
+    """Return the directory's day, by which credentials and connections begin and end."""
+    rows: list[tuple[date]] = connection.execute(queries.DAY_IN_TIMEZONE, {"timezone": timezone}).fetchall()
+    ((day,),) = rows
+    return day
+
+
 @contextlib.contextmanager
 def listed(
     connection: Connection[TupleRow],
     kind: type[DirectoryObject],
     wanted: Mapping[str, object],
     limit: int | None = None,
+    timezone: str | None = None,
 ) -> Iterator[Listing]:
     """Yield the objects of a kind in the order of their keys, at most `limit`; memory stays flat.
 
-    `wanted` has values for some of `filters(kind)`, or the key. Runs in the caller's transaction.
+    `wanted` has values for some of `filters(kind)`, or the key; without `timezone` no day is known, nor a credential's
+    state by it. Runs in the caller's transaction.
     """
     with connection.cursor(name="listing") as cursor:
         cursor.itersize = _ROWS_AT_A_TIME
-        cursor.execute(_VIEWS[kind].listing, _parameters(kind, wanted, limit))
+        cursor.execute(_VIEWS[kind].listing, _parameters(kind, wanted, limit, timezone))
         yield Listing(tuple(column.name for column in cursor.description or ()), iter(cursor))
 
 
-def shown(connection: Connection[TupleRow], kind: type[DirectoryObject], key: Mapping[str, Any]) -> Shown:
-    """Return one object with what refers to it; raises as snapshot.one does."""
-    cursor = connection.execute(_VIEWS[kind].listing, _parameters(kind, key, None))
+def shown(
+    connection: Connection[TupleRow], kind: type[DirectoryObject], key: Mapping[str, Any], timezone: str | None = None
+) -> Shown:
+    """Return one object with what refers to it; `timezone` as for `listed`, raises as snapshot.one does."""
+    cursor = connection.execute(_VIEWS[kind].listing, _parameters(kind, key, None, timezone))
     columns = tuple(column.name for column in cursor.description or ())
     row = snapshot.only(connection, kind, key, cursor.fetchall())
     return Shown(dict(zip(columns, row, strict=True)), references(connection, kind, key))
@@ -132,6 +164,8 @@ def references(
     return tuple(References(referring, total, tuple(first[referring])) for referring, total in totals.items())
 
 
-def _parameters(kind: type[DirectoryObject], given: Mapping[str, object], limit: int | None) -> dict[str, object]:
+def _parameters(
+    kind: type[DirectoryObject], given: Mapping[str, object], limit: int | None, timezone: str | None
+) -> dict[str, object]:
     known = dict.fromkeys((*names.key_parameters(kind), *_VIEWS[kind].filters))
-    return {**known, **given, "limit": limit}
+    return {**known, **given, "limit": limit, "timezone": timezone}

@@ -446,15 +446,32 @@ ORDER BY address.address, flow.code, connection.valid_from LIMIT %(limit)s::bigi
 """
 LIST_CREDENTIALS: Final[LiteralString] = """
 SELECT credential.login, party.code AS party, array_to_string(credential.services, ' ') AS services,
-    coalesce(target.mailbox, '') AS mailbox, credential.active, credential.valid_from, credential.valid_until,
-    array_to_string(credential.networks, ' ') AS networks, credential.certificate_fingerprint,
-    credential.certificate_subject, credential.certificate_suffices
-FROM credential
+    coalesce(target.mailbox, '') AS mailbox,
+    CASE
+        WHEN NOT credential.active THEN 'disabled'
+        WHEN NOT party.active THEN 'party-disabled'
+        WHEN today.day < credential.valid_from THEN 'not-yet'
+        WHEN today.day > credential.valid_until THEN 'expired'
+        WHEN today.day IS NOT NULL THEN 'active'
+    END AS state,
+    credential.active, credential.valid_from, credential.valid_until,
+    array_to_string(credential.networks, ' ') AS networks,
+    CASE
+        WHEN credential.certificate_suffices THEN 'suffices'
+        WHEN coalesce(credential.certificate_fingerprint, credential.certificate_subject) IS NOT NULL THEN 'required'
+    END AS certificate,
+    credential.certificate_fingerprint, credential.certificate_subject, credential.certificate_suffices
+FROM (SELECT (now() AT TIME ZONE %(timezone)s::text)::date AS day) AS today, credential
 JOIN party ON party.id = credential.party_id
 LEFT JOIN target ON target.id = credential.mailbox_id
 WHERE (%(login)s::text IS NULL OR credential.login = %(login)s)
 AND (%(party)s::text IS NULL OR party.code = %(party)s)
 AND (%(mailbox)s::text IS NULL OR target.mailbox = %(mailbox)s)
+AND (
+    %(expiring)s::integer IS NULL
+    OR credential.active AND party.active
+    AND credential.valid_until BETWEEN today.day AND today.day + %(expiring)s::integer
+)
 ORDER BY credential.login LIMIT %(limit)s::bigint
 """
 
@@ -676,6 +693,14 @@ SELECT relname FROM pg_class
 WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema()::text)
 AND (has_any_column_privilege(oid, 'INSERT, UPDATE') OR has_table_privilege(oid, 'DELETE, TRUNCATE'))
 ORDER BY relname
+"""
+ENDING_CREDENTIALS: Final[LiteralString] = """
+SELECT count(*) OVER (), credential.login, credential.valid_until
+FROM (SELECT (now() AT TIME ZONE %(timezone)s)::date AS day) AS today, credential
+JOIN party ON party.id = credential.party_id
+WHERE credential.active AND party.active
+AND credential.valid_until BETWEEN today.day AND today.day + %(days)s::integer
+ORDER BY credential.valid_until, credential.login LIMIT %(most)s
 """
 READS_SECRETS: Final[LiteralString] = "SELECT has_column_privilege('credential', 'password_hash', 'SELECT')"
 

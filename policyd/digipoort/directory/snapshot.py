@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -63,6 +64,12 @@ def one(connection: Connection[TupleRow], kind: type[DirectoryObject], key: Mapp
     return reading.made(*only(connection, kind, key, connection.execute(reading.one, key).fetchall()))
 
 
+def credential(connection: Connection[TupleRow], login: str) -> Credential:
+    """Return the credential with a login; raises as `one` does."""
+    key = {"login": login}
+    return _credential(*only(connection, Credential, key, connection.execute(queries.ONE_CREDENTIAL, key).fetchall()))
+
+
 def only(
     connection: Connection[TupleRow], kind: type[DirectoryObject], key: Mapping[str, Any], rows: list[TupleRow]
 ) -> TupleRow:
@@ -94,7 +101,9 @@ def _address(  # noqa: PLR0913 - the row's columns
 
 def _credential(*row: Any) -> Credential:  # noqa: ANN401 - the columns, in the order of the object's fields
     login, party, password_hash, services, *others, networks = row
-    return Credential(*(login, party, password_hash, tuple(services), *others, tuple(networks)))
+    # PostgreSQL spells some of IPv6 otherwise: ::1.2.3.4 is ::102:304.
+    spelt = tuple(str(ipaddress.ip_network(network)) for network in networks)
+    return Credential(*(login, party, password_hash, tuple(services), *others, spelt))
 
 
 # In the order in which objects refer to each other.
