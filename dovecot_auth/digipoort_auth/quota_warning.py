@@ -85,8 +85,8 @@ def compose(warned: Warned) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=warned.gateway)
     message["Auto-Submitted"] = "auto-generated"
     message["X-Digipoort-Warning"] = f"mailbox-filling; percent={warned.percent}"
-    message["Content-Language"] = "nl, en"
     message.set_content(_TEXT.format(gateway=warned.gateway, percent=warned.percent), cte="7bit", charset="us-ascii")
+    message["Content-Language"] = "nl, en"
     return message
 
 

@@ -142,9 +142,9 @@ def copy_programs(layout: Layout) -> None:
     for package in PACKAGES:
         source = names.CHECKOUT / package
         shutil.copytree(source, layout.library / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    for source, name in (("checkpassword.py", "checkpassword"), ("quota_warning.py", "quota-warning")):
+    for module, name in (("checkpassword.py", "checkpassword"), ("quota_warning.py", "quota-warning")):
         program = layout.library / name
-        shutil.copy(names.CHECKOUT / "dovecot_auth" / "digipoort_auth" / source, program)
+        shutil.copy(names.CHECKOUT / "dovecot_auth" / "digipoort_auth" / module, program)
         program.chmod(0o755)
 
 
