@@ -1,8 +1,8 @@
 #!/usr/bin/python3 -I
 """Tells a party that its mailbox is nearly full: a mail in it, once when a limit is crossed.
 
-Dovecot's quota plugin runs this through its service `quota-warning`, as the mailboxes' user, when a delivery has
-crossed one of the limits in dovecot.conf:
+Dovecot's quota plugin runs this through its service `quota-warning`, as the mailboxes' user, when mail has crossed one
+of the limits in dovecot.conf (it notices with the delivery after the one that did), and does not wait for it:
 
     quota-warning LMTP_SOCKET GATEWAY_NAME MAILBOX_DOMAIN MAIL_ROOT PERCENT MAILBOX
 
@@ -29,7 +29,6 @@ from email.utils import format_datetime, localtime, make_msgid
 from pathlib import Path
 from typing import Final
 
-# Dovecot waits for this program before it answers Postfix, whose own time limit is ten minutes.
 LMTP_SECONDS: Final = 30.0
 # Two deliveries at the same moment see one crossing both, and a mailbox that is kept near a limit crosses it all day.
 QUIET_SECONDS: Final = 3600.0
