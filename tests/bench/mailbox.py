@@ -17,8 +17,8 @@ from tests.sandbox.parties import TRADERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from io import BufferedRWPair
     from pathlib import Path
-    from typing import BinaryIO
 
     from tests.sandbox.layout import Layout
 
@@ -39,7 +39,7 @@ def _fill(folder: Path) -> None:
         os.chown(path, names.MAIL_UID, names.MAIL_UID)
 
 
-def _answer(lines: BinaryIO, *, several: bool) -> int:
+def _answer(lines: BufferedRWPair, *, several: bool) -> int:
     """Read one answer and return how many lines it has beside the first and the dot."""
     if not (first := lines.readline()).startswith(b"+OK"):
         raise RuntimeError(f"{first!r}")
