@@ -1,4 +1,4 @@
-"""The program that warns of a filling mailbox: what it takes for arguments, and what it writes where there is no LMTP."""
+"""The program that warns of a filling mailbox: which arguments it takes, and what it does when there is no LMTP."""
 
 from __future__ import annotations
 
