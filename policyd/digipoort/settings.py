@@ -336,6 +336,16 @@ class AdminSettings(HashSettings):
     postfix_config_directory: Path = _setting(
         Path("/etc/postfix-digipoort"), doc="the Postfix instance's configuration", check=_absolute
     )
+    dovecot_config: Path = _setting(
+        Path("/etc/dovecot-digipoort/dovecot.conf"), doc="the Dovecot instance's configuration", check=_absolute
+    )
+    mail_directory: Path = _setting(
+        Path("/var/lib/digipoort/mail"), doc="the folder that holds every mailbox of this host", check=_absolute
+    )
+    postmaster_mailbox: str = _setting("gateway-postmaster", doc="the mailbox of receipts that reach nobody")
+    mail_retention_days: int = _setting(
+        0, doc="days after which `digipoort mailbox purge` deletes a message. 0: never", check=_between(0, 3650)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

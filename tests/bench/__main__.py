@@ -6,12 +6,12 @@ import shutil
 
 import click
 
-from tests.bench import acceptance, bulk, large, memory, policy, policy_postfix, pop3, publish, receipt, road
+from tests.bench import acceptance, bulk, large, mailbox, memory, policy, policy_postfix, pop3, publish, receipt, road
 from tests.sandbox import gateway
 from tests.sandbox.clients import read_env
 from tests.sandbox.layout import POINTER, Layout
 
-ON_A_SANDBOX = {"road": road.run, "pop3": pop3.run, "receipt": receipt.run}
+ON_A_SANDBOX = {"road": road.run, "pop3": pop3.run, "receipt": receipt.run, "mailbox": mailbox.run}
 ALONE = {
     "acceptance": acceptance.run,
     "large": large.run,

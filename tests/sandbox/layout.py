@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import hashlib
 import json
+import pwd
 import random
 import shutil
 import socket
@@ -26,8 +27,10 @@ PORT_RANGE: Final = range(20000, 28000)
 POLICYD_UID: Final = 61301
 MILTER_UID: Final = 61302
 AUTHD_UID: Final = 61303
-MAIL_UID: Final = 61304
 SASL_UID: Final = 61305
+# Dovecot wants a name for the user of a service, so the mailboxes' owner is one that every Debian has.
+MAIL_USER: Final = "mail"
+MAIL_UID: Final = pwd.getpwnam(MAIL_USER).pw_uid
 
 HOSTNAME: Final = "gateway.digipoort.test"
 LOGICAL_DOMAINS: Final = ("overheid.digipoort.test", "partij.digipoort.test")

@@ -119,10 +119,15 @@ def variables(layout: Layout) -> dict[str, object]:
         # A host's is 2 seconds; the tests have hundreds of wrong logins.
         "digipoort_auth_failure_delay": "0s",
         "digipoort_mail_directory": layout.mail,
+        "digipoort_dovecot_config": layout.dovecot / "dovecot.conf",
+        "digipoort_quota_warning": layout.library / "quota-warning",
+        "digipoort_mail_user": names.MAIL_USER,
         "digipoort_mail_uid": names.MAIL_UID,
         "digipoort_mail_gid": names.MAIL_UID,
         "digipoort_mailbox_quota": "1G",
         "digipoort_receipt_quota": "1100M",
+        "digipoort_mailbox_warnings": [80, 95],
+        "digipoort_mail_retention_days": 0,
         "digipoort_postmaster_mailbox": names.POSTMASTER_MAILBOX,
     }
 
@@ -177,13 +182,14 @@ def _write_secret(path: Path, text: str, group: str) -> None:
 
 
 def copy_programs(layout: Layout) -> None:
-    """Copy our packages and the checkpassword client to where the daemons' users can read them."""
+    """Copy our packages and the programs that Dovecot runs to where the daemons' users can read them."""
     for package in PACKAGES:
         source = names.CHECKOUT / package
         shutil.copytree(source, layout.library / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    client = layout.library / "checkpassword"
-    shutil.copy(names.CHECKOUT / "dovecot_auth" / "digipoort_auth" / "checkpassword.py", client)
-    client.chmod(0o755)
+    for module, name in (("checkpassword.py", "checkpassword"), ("quota_warning.py", "quota-warning")):
+        program = layout.library / name
+        shutil.copy(names.CHECKOUT / "dovecot_auth" / "digipoort_auth" / module, program)
+        program.chmod(0o755)
     shutil.copy(names.CHECKOUT / "dovecot_auth" / "lua" / "digipoort_auth.lua", layout.library)
 
 

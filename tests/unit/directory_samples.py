@@ -71,11 +71,15 @@ def digipoort(dsn: str, *arguments: str, typed: str = "", **settings: str) -> Re
 
 
 def maps_settings(folder: Path) -> dict[str, str]:
-    """Return the settings that publish maps into `folder / "maps"`, for a Postfix configuration of its own."""
+    """Return the settings that publish maps into `folder / "maps"`, for a Postfix of its own, and without any mail."""
     (folder / "maps").mkdir()
     (folder / "postfix").mkdir()
     write_main_cf(folder / "postfix", "lmdb")
-    return {"MAPS_DIRECTORY": str(folder / "maps"), "POSTFIX_CONFIG_DIRECTORY": str(folder / "postfix")}
+    return {
+        "MAPS_DIRECTORY": str(folder / "maps"),
+        "POSTFIX_CONFIG_DIRECTORY": str(folder / "postfix"),
+        "MAIL_DIRECTORY": str(folder / "mail"),
+    }
 
 
 def write_main_cf(folder: Path, default_database_type: str) -> None:

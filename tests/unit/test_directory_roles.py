@@ -105,6 +105,8 @@ COMMANDS: Final = (
     "flow show NIEUW",
     "destination show twee.test",
     "mailbox show d0d0d0",
+    "mailbox usage",
+    "mailbox purge --days 1 --dry-run",
     "address show vier@party.test",
     "connection show vier@party.test NIEUW",
     "credential show vier",

@@ -17,6 +17,7 @@ from digipoort.directory.names import UnknownObjectError
 from digipoort.directory.plan import DescribedTwiceError
 from digipoort.directory.session import DirectoryFaultError
 from digipoort.directory.snapshot import AmbiguousNameError
+from digipoort.mailstore import DoveadmError
 from digipoort.mapcontents import PublishError
 from digipoort.mapfiles import PostfixCommandError
 from digipoort.maps import PublishBusyError
@@ -60,7 +61,7 @@ class Program(Commands):
             raise Failure(str(error), os.EX_CONFIG) from error
         except DirectoryFaultError as error:
             raise Failure(str(error), os.EX_TEMPFAIL if error.temporary else EXIT_REFUSED) from error
-        except PublishBusyError as error:
+        except (PublishBusyError, DoveadmError) as error:
             raise Failure(str(error), os.EX_TEMPFAIL) from error
         except _REFUSALS as error:
             raise Failure(str(error)) from error

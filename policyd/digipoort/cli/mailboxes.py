@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from digipoort.cli import changes, completion, frame, objects
+from digipoort.cli import changes, completion, contents, frame, objects
 from digipoort.directory import session, store
 from digipoort.directory.objects import Mailbox, new_mailbox_id
 
 mailbox = objects.object_group(Mailbox, "Mailboxes, each of one party, read over POP3.")
+mailbox.add_command(contents.usage)
+mailbox.add_command(contents.purge)
 
 
 @mailbox.command("add")

@@ -207,6 +207,16 @@ SELECT address.address, flow.code FROM address JOIN flow ON flow.id = address.fl
 
 # --- administration --------------------------------------------------------------------------------------------------
 
+MAILBOXES_AND_LOGINS: Final[LiteralString] = """
+SELECT target.mailbox, party.code,
+    coalesce(array_agg(credential.login ORDER BY credential.login) FILTER (WHERE credential.login IS NOT NULL), '{}')
+FROM target
+JOIN party ON party.id = target.party_id
+LEFT JOIN credential ON credential.mailbox_id = target.id
+WHERE target.mailbox IS NOT NULL
+GROUP BY target.mailbox, party.code
+ORDER BY target.mailbox COLLATE "C"
+"""
 SET_ACTOR: Final[LiteralString] = "SELECT set_config('digipoort.actor', %(actor)s, true)"
 # A writer that holds the change counter and never commits must not leave every other admin waiting without a word.
 BOUND_LOCK_WAIT: Final[LiteralString] = "SET LOCAL lock_timeout = '10s'"
