@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tests.sandbox import layout as names
+from tests.sandbox import stacks
 from tests.sandbox.parties import TRADERS
 
 if TYPE_CHECKING:
@@ -137,15 +138,6 @@ def filled(gateway: Gateway, octets: int, mailbox: str = READER.mailbox) -> Iter
 
 def _look(gateway: Gateway, mailbox: str) -> None:
     """Let Dovecot notice what has become of a mailbox: a delivery looks into the index only."""
-    user = ("-u", f"{mailbox}@{names.MAILBOX_DOMAIN}")
-    command = [
-        "doveadm",
-        "-c",
-        str(gateway.layout.dovecot / "dovecot.conf"),
-        "mailbox",
-        "status",
-        *user,
-        "vsize",
-        "INBOX",
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    config, user = str(gateway.layout.dovecot / "dovecot.conf"), f"{mailbox}@{names.MAILBOX_DOMAIN}"
+    words = ("-c", config, "mailbox", "status", "-u", user, "vsize", "INBOX")
+    subprocess.run(stacks.current(gateway.layout).command("/usr/bin/doveadm", *words), check=True, capture_output=True)

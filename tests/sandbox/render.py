@@ -118,6 +118,7 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_lua_settings": layout.dovecot / "digipoort-auth.lua",
         # A host's is 2 seconds; the tests have hundreds of wrong logins.
         "digipoort_auth_failure_delay": "0s",
+        "digipoort_dovecot_users": layout.dovecot / "users",
         "digipoort_mail_directory": layout.mail,
         "digipoort_dovecot_config": layout.dovecot / "dovecot.conf",
         "digipoort_quota_warning": layout.library / "quota-warning",
@@ -157,6 +158,7 @@ def render_mail(layout: Layout) -> None:
     dovecot = {
         "dovecot.conf": f"dovecot-{values['digipoort_dovecot_version']}.conf",
         "digipoort-auth.lua": "digipoort-auth.lua",
+        "users": "users",
     }
     for name, template in dovecot.items():
         text = environment.get_template(f"dovecot/templates/{template}.j2").render(values)
