@@ -37,6 +37,23 @@ local function request(verb, fields)
   return table.concat(words, "\t") .. "\n"
 end
 
+--- Return the fields of a reply `ok`; nil when the line is none, or names a field twice.
+local function reply_fields(line)
+  local words = line:match("^ok(.*)\n$")
+  if words == nil or not words:find("^\t") then
+    return nil
+  end
+  local fields = {}
+  for word in words:gmatch("\t([^\t]*)") do
+    local name, value = word:match("^([a-z_]+)=(.*)$")
+    if name == nil or fields[name] ~= nil then
+      return nil
+    end
+    fields[name] = value
+  end
+  return fields
+end
+
 --- Return the verdict of a reply line, and for `ok` the home of its mailbox; raise a sentence for all that is no verdict.
 -- The mailbox becomes part of a path, and the login Dovecot's user name.
 local function verdict(line, login, mail_directory)
@@ -45,16 +62,16 @@ local function verdict(line, login, mail_directory)
   elseif line == "temp\n" then
     error("authd has no verdict now; its own log line tells why", 0)
   end
-  local named, rest = line:match("^ok\tlogin=([^\t\n]*)(.*)\n$")
-  if named ~= login then
+  local fields = reply_fields(line)
+  if fields == nil or fields.login ~= login then
     error("authd's reply does not answer the request", 0)
   elseif #login > MAX_LOGIN_OCTETS or not login:find("^[a-z0-9._@-]+$") then
     error("authd accepted a login that cannot exist", 0)
-  elseif rest == "" then
-    return "ok", NO_HOME
   end
-  local mailbox = rest:match("^\tmailbox=([a-z0-9]+)$")
-  if mailbox == nil or #mailbox < 4 or #mailbox > 32 then
+  local mailbox = fields.mailbox
+  if mailbox == nil then
+    return "ok", NO_HOME
+  elseif not mailbox:find("^[a-z0-9]+$") or #mailbox < 4 or #mailbox > 32 then
     error("authd named a mailbox that cannot exist", 0)
   end
   return "ok", mail_directory .. "/" .. mailbox

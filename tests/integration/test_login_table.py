@@ -97,6 +97,7 @@ ROWS: Final = (
     Row(FAKE, "octet for octet", "exact", SECRET, GOOD),
     Row(FAKE, "without a mailbox", "submits", "x", GOOD, {"POP3": TEMP, "POP3S": TEMP}),
     Row(FAKE, "in pieces", "pieces", "x", GOOD),
+    Row(FAKE, "more than is known", "extra", "x", GOOD),
     Row(FAKE, "no verdict", "temp", "x", TEMP),
     Row(FAKE, "hanging", "hang", "x", TEMP),
     Row(FAKE, "drip", "drip", "x", TEMP),

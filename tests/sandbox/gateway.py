@@ -111,10 +111,6 @@ def switch(layout: Layout, name: str) -> None:
     stacks.choose(layout, name)
     render.render_mail(layout)
     start(layout, changed)
-    if "dovecot" in changed:
-        # smtpd keeps its connection to the auth process that answered last, and so that process and its settings.
-        postfix = after.command("/usr/sbin/postfix", "-c", str(layout.postfix), "reload")
-        subprocess.run(postfix, check=True, capture_output=True)
 
 
 def stop_all(layout: Layout) -> None:

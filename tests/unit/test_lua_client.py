@@ -172,7 +172,6 @@ def test_credentials_longer_than_a_request_are_refused_without_asking(path: Path
         b"\n",
         b"ok\n",
         b"ok\tmailbox=abcd1234\n",
-        b"ok\tmailbox=abcd1234\tlogin=trader\n",
         b"ok\tlogin=other\tmailbox=abcd1234\n",
         b"ok\tlogin=Trader\tmailbox=abcd1234\n",
         b"ok\tlogin=trader\tlogin=trader\tmailbox=abcd1234\n",
@@ -184,7 +183,10 @@ def test_credentials_longer_than_a_request_are_refused_without_asking(path: Path
         b"ok\tlogin=trader\tmailbox=ABCD1234\n",
         b"ok\tlogin=trader\tmailbox=abcd\0efg\n",
         b"ok\tlogin=trader\tmailbox=abcd\x01tefg\n",
-        b"ok\tlogin=trader\tmailbox=abcd1234\tuid=0\n",
+        b"ok\tlogin=trader\tmailbox=abcd1234\tmailbox=abcd1235\n",
+        b"ok\tlogin=trader\tmailbox=abcd1234\t\n",
+        b"ok\tlogin=trader\tmailbox=abcd1234\tuid\n",
+        b"ok\t\tlogin=trader\tmailbox=abcd1234\n",
         b"ok\tlogin=trader\tmailbox=abcd1234\r\n",
         b"okay\tlogin=trader\tmailbox=abcd1234\n",
         b"\xff\0" * 3000 + b"\n",
@@ -200,6 +202,14 @@ def test_a_reply_that_is_no_verdict_is_temporary(path: Path, worker: Worker, rep
     assert result == TEMPORARY
     assert "secret" not in detail
     assert "attempt to" not in detail
+
+
+@pytest.mark.parametrize(
+    "reply", [b"ok\tmailbox=abcd1234\tlogin=trader\n", b"ok\tlogin=trader\tmailbox=abcd1234\tuid=0\thome=/\n"]
+)
+def test_what_a_newer_authd_says_too_is_passed_over(path: Path, worker: Worker, reply: bytes) -> None:
+    with authd(path, [(reply,)]):
+        assert worker() == ("OK", FIELDS)
 
 
 @pytest.mark.parametrize("login", [b"a/b", b"a" * 129, b"", "hándelaar".encode()])
