@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SUPERUSER: Final = "postgres"
+# Not the default temporary folder: a private or long one would be out of reach for PostgreSQL's uid or socket.
+_DISK: Final = Path("/var/tmp")  # noqa: S108 - the folders in it have random names
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108
+_ROOM: Final = 4 * 1024**3
 _SYSTEM_USER: Final = "postgres"
 _VERSIONS: Final = Path("/usr/lib/postgresql")
 _REPLAY_SECONDS: Final = 20.0
@@ -117,11 +121,17 @@ def conninfo(*directories: Path, database: str = "postgres", user: str = SUPERUS
     return make_conninfo(host=hosts, dbname=database, user=user, password=password, connect_timeout="5")
 
 
+def _folder() -> Path:
+    """Return where clusters are made: in memory if there is room, for a database is hundreds of new files."""
+    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
+        return _MEMORY
+    return _DISK
+
+
 @contextlib.contextmanager
 def private_cluster(**settings: str) -> Iterator[str]:
     """Yield the superuser's conninfo of a running cluster, with settings of its own, that is removed afterwards."""
-    # Not the default temporary folder: a private or long one would be out of reach for PostgreSQL's uid or socket.
-    directory = Path(tempfile.mkdtemp(prefix="digipoort-postgres-", dir="/var/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="digipoort-postgres-", dir=_folder()))
     password = secrets.token_urlsafe(16)
     try:
         create_cluster(directory, password)
@@ -162,7 +172,7 @@ class Pair:
 @contextlib.contextmanager
 def private_pair() -> Iterator[Pair]:
     """Yield a primary with a streaming standby, both removed afterwards, whatever became of them."""
-    folder = Path(tempfile.mkdtemp(prefix="digipoort-pair-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="digipoort-pair-", dir=_folder()))
     folder.chmod(0o755)
     pair = Pair(folder / "one", folder / "two", secrets.token_urlsafe(16))
     try:

@@ -6,7 +6,20 @@ import shutil
 
 import click
 
-from tests.bench import acceptance, bulk, large, mailbox, memory, policy, policy_postfix, pop3, publish, receipt, road
+from tests.bench import (
+    acceptance,
+    bulk,
+    flood,
+    large,
+    mailbox,
+    memory,
+    policy,
+    policy_postfix,
+    pop3,
+    publish,
+    receipt,
+    road,
+)
 from tests.sandbox import gateway
 from tests.sandbox.clients import read_env
 from tests.sandbox.layout import POINTER, Layout
@@ -20,6 +33,7 @@ ALONE = {
     "publish": publish.run,
     "policy": policy.run,
     "policy-postfix": policy_postfix.run,
+    "flood": flood.run,
 }
 
 

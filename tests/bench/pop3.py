@@ -1,73 +1,123 @@
-"""POP3 logins per second against Dovecot's own SQL passdb: a second instance, same mailboxes, same hashes."""
+"""POP3 logins against Dovecot's own SQL passdb, by each of the two ways to authd; and 200 logins at the same moment.
+
+Three Dovecot instances with the same configuration but for the passdb, on the same mailboxes and the same hashes. The
+rates are of a hash that costs little, so that it is the way to it that is measured.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 import subprocess
+import sys
 import threading
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from digipoort.passwords import hash_password
 from tests.bench.rounds import Side, compare
-from tests.sandbox import gateway
 from tests.sandbox import layout as names
 from tests.sandbox.layout import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from tests.sandbox.layout import Layout
 
 SECONDS: Final = 6.0
 START_SECONDS: Final = 20.0
-CLIENTS: Final = 8
+CLIENTS: Final = (1, 8)
+AT_ONCE: Final = 200
+MEMORY_LIMIT: Final = 150 * 1000 * 1000
+# Of the password PASSWORD, by crypt(3): SHA512-CRYPT with its fewest rounds, 1,000.
+CHEAP_HASH: Final = (
+    "$6$rounds=1000$benchsalt$Ag51.2IjM3M9BBsgOIUgXkz3RVF95lyarrEl0vJ2UHx/aHq/iQVYIMEbShabdY5ytvLR9GMacafg75ap8NmsX0"
+)
+PASSWORD: Final = "benchmark"  # noqa: S105 - of a sandbox that exists for minutes
 
 SQL_PASSDB: Final = """
 passdb {{
   driver = sql
   args = {config}
 }}
-userdb {{
-  driver = prefetch
+"""
+LUA_PASSDB: Final = """
+passdb {{
+  driver = lua
+  args = file={settings} blocking=yes
+}}
+service auth-worker {{
+  user = dovecot
+  extra_groups = dovecot
 }}
 """
 # Dovecot's own query answers the same question: password, services, mailbox.
 SQL_CONFIG: Final = """
 driver = pgsql
 connect = host={host} dbname={dbname} user={user} password={password}
-default_pass_scheme = ARGON2ID
-password_query = SELECT c.login AS user, '{{ARGON2ID}}' || c.password_hash AS password, \\
+default_pass_scheme = CRYPT
+password_query = SELECT c.login AS user, c.password_hash AS password, \\
   '{mail}/' || t.mailbox AS userdb_home, {uid} AS userdb_uid, {uid} AS userdb_gid \\
   FROM credential c JOIN party p ON p.id = c.party_id JOIN target t ON t.id = c.mailbox_id \\
   WHERE c.login = '%u' AND c.active AND p.active AND 'pop3' = ANY (c.services)
 """
+_PASSDB: Final = re.compile(r"passdb \{.*?\n\}\n", re.DOTALL)
+# Between connections the processes are kept, as where many log in.
+_LOGIN_SERVICE: Final = "service pop3-login {\n"
 
 
-def _peer_instance(env: Mapping[str, str], layout: Layout) -> tuple[subprocess.Popen[bytes], int]:
-    """Start Dovecot with the sandbox's configuration, but its own SQL passdb, on other ports."""
-    folder = layout.root / "bench-dovecot"
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A Dovecot of the benchmark's own."""
+
+    name: str
+    port: int
+
+
+@contextlib.contextmanager
+def _instance(layout: Layout, name: str, passdb: str) -> Iterator[Peer]:
+    """Run Dovecot with the sandbox's configuration, but another passdb and other ports."""
+    folder = layout.root / f"bench-{name}"
     folder.mkdir(exist_ok=True)
     ports = Ports.free()
-    dsn = conninfo_to_dict(env["DIRECTORY_DSN"])
-    sql = folder / "sql.conf.ext"
-    sql.touch(mode=0o600)
-    sql.write_text(SQL_CONFIG.format(**dsn, mail=layout.mail, uid=names.MAIL_UID), encoding="utf-8")
     text = (layout.dovecot / "dovecot.conf").read_text(encoding="utf-8")
-    before, _, rest = text.partition("passdb {")
-    after = rest.partition("userdb {")[2].partition("}\n")[2]
-    text = before + SQL_PASSDB.format(config=sql) + after
-    text = text.replace(str(layout.dovecot / "run"), str(folder / "run")).replace(str(layout.run), str(folder))
+    text = _PASSDB.sub(lambda _: passdb, text, count=1) if passdb else text
+    text = text.replace(str(layout.dovecot / "run"), str(folder / "run")).replace(f"{layout.run}/", f"{folder}/")
     text = text.replace(f"port = {layout.ports.pop3}\n", f"port = {ports.pop3}\n")
     text = text.replace(f"port = {layout.ports.pop3s}\n", f"port = {ports.pop3s}\n")
+    text = text.replace(_LOGIN_SERVICE, f"{_LOGIN_SERVICE}  service_count = 0\n")
     config = folder / "dovecot.conf"
     config.write_text(text, encoding="utf-8")
-    return subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(config)], cwd=folder), ports.pop3
+    process = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(config)], cwd=folder)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(ports.pop3):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the Dovecot {name} did not start")
+            time.sleep(0.05)
+        yield Peer(name, ports.pop3)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _sql_passdb(env: Mapping[str, str], layout: Layout) -> str:
+    dsn = conninfo_to_dict(env["DIRECTORY_DSN"])
+    config = layout.root / "bench-sql.conf.ext"
+    config.touch(mode=0o600)
+    config.write_text(SQL_CONFIG.format(**dsn, mail=layout.mail, uid=names.MAIL_UID), encoding="utf-8")
+    return SQL_PASSDB.format(config=config)
 
 
 def _login(port: int, user: str, password: str) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as session, session.makefile("rwb") as lines:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as session, session.makefile("rwb") as lines:
         lines.readline()
         for command in (f"USER {user}", f"PASS {password}", "QUIT"):
             lines.write(command.encode() + b"\r\n")
@@ -76,20 +126,22 @@ def _login(port: int, user: str, password: str) -> None:
                 raise RuntimeError(f"{command.split()[0]}: {answer!r}")
 
 
-def _rate(port: int, env: Mapping[str, str]) -> float:
-    counts = [0] * CLIENTS
+def _rate(port: int, login: str, clients: int) -> float:
+    counts = [0] * clients
     stop_at = time.monotonic() + SECONDS
 
     def run(index: int) -> None:
         while time.monotonic() < stop_at:
-            _login(port, env["TRADER2_LOGIN"], env["TRADER2_PASSWORD"])
+            _login(port, login, PASSWORD)
             counts[index] += 1
 
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(CLIENTS)]
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if not all(counts):
+        raise RuntimeError("a client was refused")
     return sum(counts) / SECONDS
 
 
@@ -98,23 +150,86 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
-    """Measure 8 clients that connect, USER, PASS, QUIT, with the password hash that the gateway uses."""
-    peer, port = _peer_instance(env, layout)
+def _give_hash(env: Mapping[str, str], encoded: str) -> None:
+    with psycopg.connect(env["DIRECTORY_DSN"], autocommit=True) as owner:
+        owner.execute("UPDATE credential SET password_hash = %s WHERE login = %s", [encoded, env["TRADER2_LOGIN"]])
+
+
+@contextlib.contextmanager
+def _without_rehash(layout: Layout) -> Iterator[None]:
+    """Let authd leave the cheap hash as it is."""
+    settings = layout.settings / "authd.env"
+    before = settings.read_text(encoding="utf-8")
+    settings.write_text(re.sub(r"^REHASH_DSN=.*\n", "", before, flags=re.MULTILINE), encoding="utf-8")
+    _restart_authd()
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(port):
-            if time.monotonic() > deadline:
-                raise RuntimeError("the peer's Dovecot did not start")
-            time.sleep(0.05)
-        for stack in ("2.3-checkpassword", "2.3-lua"):
-            gateway.switch(layout, stack)
-            compare(
-                f"POP3 logins, {CLIENTS} clients, argon2id, {stack}, against Dovecot's SQL passdb",
-                Side(f"{stack} + authd", lambda: _rate(layout.ports.pop3, env)),
-                Side("Dovecot SQL", lambda: _rate(port, env)),
-                rounds,
-            )
+        yield
     finally:
-        peer.terminate()
-        peer.wait()
+        settings.write_text(before, encoding="utf-8")
+        _restart_authd()
+
+
+def _restart_authd() -> None:
+    for word in ("stop", "start"):
+        subprocess.run([sys.executable, "-m", "tests.sandbox", word, "authd"], check=True)
+
+
+def _peak(layout: Layout) -> int:
+    """Return the most octets of memory that authd ever had (proc(5), VmHWM)."""
+    pid = (layout.pids / "authd.pid").read_text(encoding="ascii").strip()
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def _at_once(peer: Peer, login: str, layout: Layout) -> None:
+    """Log in 200 times at the same moment, with the hash that the gateway uses, and tell how it went."""
+    refused: list[str] = []
+    together = threading.Barrier(AT_ONCE)
+
+    def run() -> None:
+        together.wait()
+        try:
+            _login(peer.port, login, PASSWORD)
+        except (OSError, RuntimeError) as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=run) for _ in range(AT_ONCE)]
+    begun = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds, peak = time.monotonic() - begun, _peak(layout)
+    verdict = "all answered" if not refused else f"{len(refused)} FAILED, the first: {refused[0]}"
+    within = "within" if peak <= MEMORY_LIMIT else "OVER"
+    click.echo(
+        f"  {AT_ONCE} logins at once, argon2id, {peer.name}: {verdict} in {seconds:.1f} s; "
+        f"authd's memory at most {peak / 1e6:.0f} MB: {within} {MEMORY_LIMIT / 1e6:.0f} MB"
+    )
+
+
+def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
+    """Measure clients that connect, USER, PASS, QUIT; then 200 at the same moment."""
+    login = env["TRADER2_LOGIN"]
+    lua = LUA_PASSDB.format(settings=layout.dovecot / "digipoort-auth.lua")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_without_rehash(layout))
+        sql = stack.enter_context(_instance(layout, "sql", _sql_passdb(env, layout)))
+        ours = [
+            stack.enter_context(_instance(layout, "checkpassword", "")),
+            stack.enter_context(_instance(layout, "lua", lua)),
+        ]
+        _give_hash(env, CHEAP_HASH)
+        for peer in ours:
+            for clients in CLIENTS:
+                compare(
+                    f"POP3 logins, {clients} clients, cheap hash, {peer.name} against Dovecot's SQL passdb",
+                    Side(peer.name, lambda: _rate(peer.port, login, clients)),  # noqa: B023 - called at once
+                    Side("Dovecot SQL", lambda: _rate(sql.port, login, clients)),  # noqa: B023
+                    rounds,
+                )
+        _give_hash(env, hash_password(PASSWORD.encode()))
+        for peer in ours:
+            _restart_authd()
+            _at_once(peer, login, layout)

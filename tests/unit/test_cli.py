@@ -276,6 +276,7 @@ def test_faulty_settings_are_told_for_each_program() -> None:
         "policyd:",
         "milter:",
         "authd:",
+        "sasl:",
         "admin:",
         "maps:",
     ]
