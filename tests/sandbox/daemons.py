@@ -159,7 +159,7 @@ def wait_ready(layout: Layout, daemon: Daemon) -> None:
 
 
 def _has_written_its_pid(daemon: Daemon) -> bool:
-    """Tell whether the daemon's own pid file, if it has one by now, is complete: ports are open before it is written."""
+    """Tell whether the daemon's own pid file, if there is one by now, is complete: ports are open before that."""
     own = daemon.own_pid_file
     return own is None or not own.exists() or own.read_text(encoding="ascii").strip() != ""
 
