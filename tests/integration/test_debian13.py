@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.integration.test_mailbox_filling import (  # noqa: F401 - tried here again
+    _empty,
+    test_a_party_is_warned_once_when_its_mailbox_fills,
+    test_the_warning_is_a_proper_mail_that_discloses_nothing,
+)
 from tests.integration.test_receipt_delivery import (  # noqa: F401 - tried here again
     _quiet,
     test_a_full_mailbox_has_room_for_receipts,

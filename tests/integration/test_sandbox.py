@@ -20,7 +20,7 @@ TRADER_LOGIN TRADER_PASSWORD TRADER_ADDRESS TRADER2_LOGIN TRADER2_PASSWORD TRADE
 AGS_ADDRESS EMCS_ADDRESS REJECT_ADDRESS PHYSICAL_DOMAIN PIDS_DIR
 """.split()
 DAEMONS = """
-agency authd dovecot milter-acceptance milter-receipt milter-submission policyd postfix postgresql syslog
+agency authd dovecot milter-acceptance milter-receipt milter-submission policyd postfix postgresql sasl syslog
 """.split()
 
 

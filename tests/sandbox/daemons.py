@@ -150,12 +150,18 @@ def _start_cluster(layout: Layout) -> None:
 def wait_ready(layout: Layout, daemon: Daemon) -> None:
     """Wait until the daemon answers. Raises RuntimeError with its own words when it does not."""
     deadline = time.monotonic() + START_SECONDS
-    while not daemon.ready():
+    while not (daemon.ready() and _has_written_its_pid(daemon)):
         if time.monotonic() > deadline or not running(layout, daemon.name):
             errors = (layout.logs / f"{daemon.name}.stderr").read_text(errors="replace")[-2000:]
             raise RuntimeError(f"{daemon.name} did not start: {errors}")
         time.sleep(0.02)
     _point_to(layout, daemon)
+
+
+def _has_written_its_pid(daemon: Daemon) -> bool:
+    """Tell whether the daemon's own pid file, if there is one by now, is complete: ports are open before that."""
+    own = daemon.own_pid_file
+    return own is None or not own.exists() or own.read_text(encoding="ascii").strip() != ""
 
 
 def _point_to(layout: Layout, daemon: Daemon) -> None:
