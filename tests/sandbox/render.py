@@ -116,8 +116,6 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_checkpassword": layout.library / "checkpassword",
         "digipoort_lua_client": layout.library / "digipoort_auth.lua",
         "digipoort_lua_settings": layout.dovecot / "digipoort-auth.lua",
-        # A host's is 2 seconds; the tests have hundreds of wrong logins.
-        "digipoort_auth_failure_delay": "0s",
         "digipoort_dovecot_users": layout.dovecot / "users",
         "digipoort_mail_directory": layout.mail,
         "digipoort_dovecot_config": layout.dovecot / "dovecot.conf",
