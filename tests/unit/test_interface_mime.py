@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import pytest
@@ -335,16 +334,13 @@ def test_findings_are_bounded() -> None:
     [b"x" * 76 + b"\r\n", b"--\r\n", b"\r\n", b"--b ", b"-", b"--bx\r\n", b"\r", b"(" * 70 + b"\r\n"],
     ids=["text", "dashes", "empty lines", "one line", "one dash", "nearly", "bare", "parentheses"],
 )
-def test_ten_megabytes_take_little_time_and_memory(unit: bytes) -> None:
+def test_ten_megabytes_take_little_memory(unit: bytes) -> None:
     chunk = (unit * (65535 // len(unit) + 1))[:65535]
     scanner = MimeScanner(fields(("MIME-Version", b" 1.0"), ("Content-Type", MIXED)), InterfaceProfile())
     tracemalloc.start()
-    started = time.process_time()
     for _ in range(160):
         scanner.feed(chunk)
     scanner.finish()
-    spent = time.process_time() - started
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert spent < 10  # generous: tracing slows it several times, and machines are shared
     assert peak < 8 * 1024 * 1024
