@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 # The wait after the last free failure; each further failure doubles it.
 FIRST_WAIT_SECONDS: Final = 1.0
+# A password that a pair had refused is not verified again within this time: a loop must not have the processors.
+REPEAT_SECONDS: Final = 1.0
 # A pair that logged in within this time is not hindered by what others do.
 KNOWN_SECONDS: Final = 86_400.0
-# 100,000 counts of about 260 octets (measured with IPv6 networks), and 50,000 logins of about 360: 45 MB at most.
+# 100,000 counts of about 260 octets, 25,000 logins with 8 networks of about 150 (measured, with IPv6): 75 MB at most.
 MAX_COUNTS: Final = {"pair": 40_000, "network": 20_000, "login": 40_000}
-MAX_KNOWN_LOGINS: Final = 50_000
-MAX_KNOWN_NETWORKS: Final = 16
+MAX_KNOWN_LOGINS: Final = 25_000
+MAX_KNOWN_NETWORKS: Final = 8
 MARKS: Final = 3
 # Of so many of the oldest counts the lowest goes first: a flood of new logins does not flush what has failed often.
 EVICTION_SAMPLE: Final = 8
@@ -160,7 +162,7 @@ class _Count:
     failures: int = 0
     since: float = 0.0
     due: float = -math.inf
-    marks: tuple[int, ...] = ()
+    marks: tuple[tuple[int, float], ...] = ()  # and when they were refused last
 
 
 class _Table:
@@ -202,17 +204,24 @@ class _Table:
 
     def marked(self, key: str, mark: int) -> bool:
         count = self._counts.get(key)
-        return count is not None and mark in count.marks
+        return count is not None and any(known == mark for known, _ in count.marks)
+
+    def mark_wait(self, key: str, mark: int, now: float) -> float:
+        """Return how long the same password, refused a moment ago, is not worth another look."""
+        count = self._counts.get(key)
+        since = [since for known, since in count.marks if known == mark] if count is not None else []
+        return max(0.0, since[0] + REPEAT_SECONDS - now) if since else 0.0
 
     def mark(self, key: str, mark: int, now: float) -> None:
         count = self._remembered(key, now)
-        count.marks = (mark, *count.marks)[:MARKS]
+        count.marks = ((mark, now), *(one for one in count.marks if one[0] != mark))[:MARKS]
 
-    def clear(self, key: str) -> None:
-        """Forget the failures of a place, not which passwords they were."""
+    def clear(self, key: str, right: int) -> None:
+        """Forget the failures of a place, not which passwords they were, but for the one that has become right."""
         count = self._counts.get(key)
         if count is not None:
             count.failures, count.due = 0, -math.inf
+            count.marks = tuple(one for one in count.marks if one[0] != right)
 
     def remove(self, key: str) -> int:
         return 0 if self._counts.pop(key, None) is None else 1
@@ -274,7 +283,7 @@ class Limits:
 
     def wait(self, attempt: Attempt, now: float) -> Limited | None:
         """Return the place that makes the attempt wait longest; None when none does."""
-        return self._longest(self.places(attempt, now), now)
+        return self._longest(self.places(attempt, now), now) or self._repeated(attempt, now)
 
     def places(self, attempt: Attempt, now: float) -> tuple[Place, ...]:
         """Return the places whose failures hinder the attempt: a pair that is known is hindered by its own only."""
@@ -285,7 +294,7 @@ class Limits:
     def begin(self, attempt: Attempt, now: float) -> Turn | Limited | Busy:
         """Decide whether the attempt may be verified now. A Turn must be given back to `end`, whatever happens."""
         places = self.places(attempt, now)
-        limited = self._longest(places, now)
+        limited = self._longest(places, now) or self._repeated(attempt, now)
         if limited is not None:
             return limited
         for place in places:
@@ -306,6 +315,7 @@ class Limits:
         """Count a refused attempt; False, and not counted, when the pair had that password refused before."""
         pair, key = self._tables[Scope.PAIR], attempt.key(Scope.PAIR)
         if pair.marked(key, attempt.password_mark):
+            pair.mark(key, attempt.password_mark, now)
             return False
         pair.mark(key, attempt.password_mark, now)
         for scope, table in self._tables.items():
@@ -314,11 +324,12 @@ class Limits:
 
     def succeeded(self, attempt: Attempt, now: float) -> None:
         """Forget the failures of the pair, and remember that it is known."""
-        self._tables[Scope.PAIR].clear(attempt.key(Scope.PAIR))
-        networks = self._known.setdefault(attempt.login, {})
-        self._known.move_to_end(attempt.login)
+        self._tables[Scope.PAIR].clear(attempt.key(Scope.PAIR), attempt.password_mark)
+        former = self._known.pop(attempt.login, {})
+        networks = {network: since for network, since in former.items() if now - since < KNOWN_SECONDS}
         networks.pop(attempt.network, None)
         networks[attempt.network] = now
+        self._known[attempt.login] = networks
         if len(networks) > MAX_KNOWN_NETWORKS:
             del networks[next(iter(networks))]
         if len(self._known) > MAX_KNOWN_LOGINS:
@@ -328,6 +339,15 @@ class Limits:
         """Return up to `most` places whose free failures are used up, the longest wait first."""
         everything = chain.from_iterable(table.limited(now) for table in self._tables.values())
         return heapq.nlargest(most, everything, key=lambda limited: (limited.seconds, limited.failures))
+
+    def key_of(self, scope: Scope, words: bytes) -> str:
+        """Return the key of a place as an admin writes it: a login in any case, an address for its network."""
+        login, _, network = words.rpartition(b" ") if scope is Scope.PAIR else (words, b"", words)
+        address = network.decode("ascii", errors="replace")
+        of_it = network_of(network, self._policy.prefix4, self._policy.prefix6)
+        place = address if of_it == NO_ADDRESS else of_it
+        name = login.lower().decode("ascii", errors="replace")
+        return f"{name} {place}" if scope is Scope.PAIR else place if scope is Scope.NETWORK else name
 
     def reset(self, scope: Scope, key: str) -> int:
         """Forget the failures of a place, with those of a login or network the pairs that it is in; return how many."""
@@ -343,6 +363,12 @@ class Limits:
         table = self._tables[longest.scope]
         seconds = table.wait(longest.key, now)
         return Limited(longest.scope, longest.key, table.failures(longest.key, now), seconds) if seconds else None
+
+    def _repeated(self, attempt: Attempt, now: float) -> Limited | None:
+        """Return the pair when its network had this very password refused just now."""
+        pair, key = self._tables[Scope.PAIR], attempt.key(Scope.PAIR)
+        seconds = pair.mark_wait(key, attempt.password_mark, now)
+        return Limited(Scope.PAIR, key, pair.failures(key, now), seconds) if seconds else None
 
     def _is_known(self, attempt: Attempt, now: float) -> bool:
         since = self._known.get(attempt.login, {}).get(attempt.network)

@@ -44,7 +44,9 @@ class Rehash:
         """Begin to replace the hash of a login that was accepted with `password`, if it is not of today's kind."""
         if accepted.login in self._under_way or len(self._under_way) >= MAX_UNDER_WAY:
             return
-        if passwords.needs_rehash(accepted.password_hash, self._cost):
+        if passwords.needs_rehash(accepted.password_hash, self._cost) and passwords.is_whole(
+            accepted.password_hash, password
+        ):
             task = asyncio.get_running_loop().create_task(self._replaced(accepted, password))
             self._under_way[accepted.login] = task
             task.add_done_callback(lambda _: self._under_way.pop(accepted.login))

@@ -159,9 +159,10 @@ class AuthService:
         )
 
     def _answer_reset(self, request: ResetRequest) -> bytes:
-        scope, key = request.scope.decode(errors="replace"), request.key.decode(errors="replace")
+        scope = request.scope.decode(errors="replace")
         if scope not in set(Scope):
             return FAIL
+        key = self._parts.limits.key_of(Scope(scope), request.key)
         forgotten = self._parts.limits.reset(Scope(scope), key)
         self._log.info("limits_reset", scope=scope, key=key, forgotten=forgotten)
         return format_ok([("forgotten", str(forgotten))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ def begin(program: str, kind: type[SettingsT]) -> tuple[SettingsT, FilteringBoun
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
         raise SystemExit(os.EX_CONFIG) from None
+    # What is under way must not lie about on a disk after a crash: messages, passwords.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     return settings, log.configure(program, settings.syslog_socket, settings.log_level)
 
 

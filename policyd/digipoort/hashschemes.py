@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HASHER: Final = argon2.PasswordHasher()
 # bcrypt uses no more; the library cuts the rest off itself before version 5, and raises ValueError from there on.
-_BCRYPT_OCTETS: Final = 72
+BCRYPT_OCTETS: Final = 72
 # The digits of libcrypt's base 64, in order of their value.
 _DIGITS: Final = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -95,7 +95,7 @@ def _bcrypt_affordable(match: re.Match[str]) -> bool:
 
 
 def _bcrypt_matches(encoded: str, password: bytes) -> bool:
-    return bcrypt.checkpw(password[:_BCRYPT_OCTETS], encoded.encode())
+    return bcrypt.checkpw(password[:BCRYPT_OCTETS], encoded.encode())
 
 
 def _sha512_affordable(match: re.Match[str]) -> bool:
@@ -125,11 +125,13 @@ _BCRYPT: Final = re.compile(
 )
 # crypt(5), without the characters that libxcrypt refuses in a salt.
 _SHA512_CRYPT: Final = re.compile(
-    r"\$6\$(?:rounds=(?P<rounds>[1-9][0-9]{0,8})\$)?(?!rounds=)(?:(?![$:;*!\\])[!-~]){1,16}\$[./0-9A-Za-z]{86}"
+    r"\$6\$(?:rounds=(?P<rounds>[1-9][0-9]{0,8})\$)?(?!rounds=)(?:(?![$:;*!\\])[!-~]){1,16}\$[./0-9A-Za-z]{85}[./01]"
 )
 # The flavor j is the only one that passwd(1), mkpasswd(1) and PAM write. Numbers of several digits are larger than is
 # allowed, and what may follow r (lanes, time, upgrades, ROM) nobody uses.
-_YESCRYPT: Final = re.compile(r"\$y\$j(?P<n>[./0-9A-Za-j])(?P<r>[./0-9A-Za-j])\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}")
+_YESCRYPT: Final = re.compile(
+    r"\$y\$j(?P<n>[./0-9A-Za-j])(?P<r>[./0-9A-Za-j])\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{42}[./0-9A-D]"
+)
 
 SCHEMES: Final = (
     Scheme("argon2id", ("$argon2id$",), frozenset({"ARGON2ID"}), _ARGON2ID, _argon2id_affordable, _argon2id_matches),

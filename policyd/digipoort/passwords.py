@@ -18,7 +18,15 @@ from digipoort.hashschemes import PasswordHashError
 if TYPE_CHECKING:
     from digipoort.hashcost import HashCost
 
-__all__ = ["PasswordHashError", "checked_hash", "hash_password", "needs_rehash", "usable", "verify_password"]
+__all__ = [
+    "PasswordHashError",
+    "checked_hash",
+    "hash_password",
+    "is_whole",
+    "needs_rehash",
+    "usable",
+    "verify_password",
+]
 
 # A login reaches checkpassword as `login NUL password NUL NUL` in at most 512 octets, up to 128 of them the login's.
 MAX_PASSWORD_OCTETS: Final = 256
@@ -87,6 +95,14 @@ def checked_hash(text: str) -> str:
     if labelled and labelled["label"].upper() not in scheme.labels:
         raise PasswordHashError(f"The hash is {scheme.name}, but its prefix in braces names another scheme.")
     return encoded
+
+
+def is_whole(encoded: str, password: bytes) -> bool:
+    """Tell whether a password that has just been verified by `encoded` was compared to its last octet.
+
+    bcrypt compares 72. Of a longer one nobody knows which of its ends is the right one, and one of 72 may be cut off.
+    """
+    return len(password) < hashschemes.BCRYPT_OCTETS or hashschemes.scheme_of(encoded).name != "bcrypt"
 
 
 def needs_rehash(encoded: str, cost: HashCost) -> bool:

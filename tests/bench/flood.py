@@ -37,13 +37,14 @@ class Flood:
     """Attempts with wrong passwords from one network, over connections that do not rest."""
 
     authd: Authd
+    repeat: bool
     replies: dict[bytes, int] = field(default_factory=dict)
     seconds: float = 0.0
     _number: itertools.count[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
-        """Make all attempts, each with another password, half of them for a login that exists."""
+        """Make all attempts, half of them for a login that exists, with another password each or with one."""
         begun = time.monotonic()
         threads = [threading.Thread(target=self._attempt) for _ in range(CONNECTIONS)]
         for thread in threads:
@@ -56,7 +57,7 @@ class Flood:
         with self.authd.connected() as connection:
             while (number := next(self._number)) < ATTEMPTS:
                 login = "aal" if number % 2 else f"nobody{number % 50}"
-                reply = ask(connection, login, f"wrong{number}", "203.0.113.7")
+                reply = ask(connection, login, "wrong" if self.repeat else f"wrong{number}", "203.0.113.7")
                 with self._lock:
                     self.replies[reply] = self.replies.get(reply, 0) + 1
 
@@ -74,10 +75,10 @@ def _latencies(connection: socket.socket, goes_on: Callable[[int], bool]) -> lis
     return found
 
 
-def _round(authd: Authd) -> float:
+def _round(authd: Authd, *, repeat: bool) -> float:
     with authd.connected() as connection:
         idle = _latencies(connection, lambda done: done < LOGINS)
-        flood = Flood(authd)
+        flood = Flood(authd, repeat)
         flooding = threading.Thread(target=flood.run)
         flooding.start()
         under = _latencies(connection, lambda _done: flooding.is_alive())
@@ -96,16 +97,22 @@ def _shown(latencies: list[float]) -> str:
 
 def run(rounds: int) -> None:
     """Measure logins of other networks, one at a time, before and during 10,000 wrong passwords of one network."""
-    click.echo(click.style(f"logins while {ATTEMPTS} wrong passwords come from one network", bold=True))
-    ratios = []
     with private_cluster() as dsn, tempfile.TemporaryDirectory() as folder:
         with psycopg.connect(dsn, autocommit=True) as owner:
             migrate(owner)
         fill(dsn, SAMPLE.replace(HASH, hash_password(PASSWORD.encode())))
-        for _ in range(rounds):
-            # A new process: the failures of the round before are not remembered.
-            with running_authd(Path(folder), DIRECTORY_DSN=dsn) as authd:
-                ratios.append(_round(authd))
+        for repeat in (False, True):
+            _compare(dsn, Path(folder), rounds, repeat=repeat)
+
+
+def _compare(dsn: str, folder: Path, rounds: int, *, repeat: bool) -> None:
+    words = "times one wrong password comes" if repeat else "wrong passwords come"
+    click.echo(click.style(f"logins while {ATTEMPTS} {words} from one network", bold=True))
+    ratios = []
+    for _ in range(rounds):
+        # A new process: the failures of the round before are not remembered.
+        with running_authd(folder, DIRECTORY_DSN=dsn) as authd:
+            ratios.append(_round(authd, repeat=repeat))
     ratio = statistics.median(ratios)
     verdict = "within" if ratio <= LIMIT else "OVER"
     click.echo(f"  median ratio {ratio:.2f} (min {min(ratios):.2f}, max {max(ratios):.2f}): {verdict} {LIMIT}")

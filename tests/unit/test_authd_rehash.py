@@ -16,7 +16,8 @@ from digipoort_auth.authentication import Accepted
 from digipoort_auth.hashing import HashQueueFull
 from digipoort_auth.rehash import MAX_UNDER_WAY, Rehash
 
-OLD = "$6$salt$hash"
+OLD = "$6$salt$" + "." * 86
+BCRYPT = "$2b$10$" + "." * 53
 TODAYS = hash_password(b"x")
 
 
@@ -45,11 +46,11 @@ class Work:
         return self.known
 
 
-def rehashed(work: Work, *accepted: Accepted) -> None:
+def rehashed(work: Work, *accepted: Accepted, password: bytes = b"secret") -> None:
     async def scenario() -> None:
         rehash = Rehash(work.hash, work.replace, log.wrap(logging.getLogger("authd")), DEFAULT_COST)
         for one in accepted:
-            rehash.consider(one, b"secret")
+            rehash.consider(one, password)
         await asyncio.sleep(0)
         work.hold.set()
         for _ in range(10):
@@ -73,6 +74,13 @@ def test_an_old_hash_is_replaced_by_what_the_password_gives(caplog: pytest.LogCa
     rehashed(work, accepted())
     assert work.stored == [("trader", OLD, "new hash 1")]
     assert caplog.messages == ["event=hash_replaced login=trader"]
+
+
+@pytest.mark.parametrize("octets", [71, 72, 80])
+def test_what_bcrypt_may_have_cut_off_is_not_made_the_password(octets: int) -> None:
+    work = Work()
+    rehashed(work, accepted(encoded=BCRYPT), password=b"x" * octets)
+    assert work.hashed == [b"x" * octets] * (octets < 72)
 
 
 def test_a_hash_of_today_is_left_alone() -> None:

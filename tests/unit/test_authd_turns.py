@@ -98,7 +98,8 @@ def test_honest_logins_pass_after_failures_of_their_network(host: Host) -> None:
 def test_honest_logins_pass_among_an_old_password_that_is_tried_again_and_again(host: Host) -> None:
     attempts = [(b"k7", b"old"), (b"k7", b"right"), (b"q4", b"right")] * 100
     answers = host.together(attempts)
-    assert Counter(answers) == {"ok": 200, "fail": 100}
+    assert set(answers[::3]) <= {"fail", Scope.PAIR}
+    assert set(answers[1::3]) == set(answers[2::3]) == {"ok"}
 
 
 def test_room_that_a_success_makes_is_used(host: Host) -> None:

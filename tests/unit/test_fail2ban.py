@@ -159,7 +159,7 @@ def variables(folder: Path, *, on: bool) -> dict[str, object]:
     return {
         "digipoort_fail2ban": on,
         "digipoort_fail2ban_ignore": ["203.0.113.0/24"],
-        "digipoort_maillog_file": log_file,
+        "digipoort_fail2ban_logpath": log_file,
         "digipoort_submission_port": 587,
         "digipoort_submissions_port": 465,
         "digipoort_pop3_port": 110,

@@ -22,10 +22,6 @@ ALTER TABLE credential
     ADD CONSTRAINT credential_certificate_suffices_check CHECK (
         NOT certificate_suffices OR 'submission' = ANY (services) AND coalesce(certificate_fingerprint, certificate_subject) IS NOT NULL
     ) NOT VALID;
--- Without a login it is the certificate that tells whose a session is. The index holds only such rows, none at first.
-CREATE UNIQUE INDEX credential_certificate ON credential
-    (coalesce(certificate_fingerprint, ''), coalesce(certificate_subject, '')) WHERE certificate_suffices;
-
 GRANT SELECT (valid_from, valid_until, networks, certificate_subject, certificate_suffices) ON credential TO digipoort_read;
 GRANT SELECT (id, valid_from, valid_until, networks) ON credential TO digipoort_auth;
 
