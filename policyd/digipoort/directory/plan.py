@@ -1,14 +1,16 @@
 """What stands between the directory as it is and as a description wants it: a pure comparison, and its execution.
 
-What a description does not mention stays as it is, unless it is said to be the whole (`prune`).
+What a description does not mention stays as it is, unless it is said to be the whole (`prune`). A credential that
+exists keeps its password, unless the described ones are to replace it (`passwords`): what was done since the
+description was written is newer, such as the rotation of a password that leaked, or authd's new hash for another
+system's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from digipoort import passwords
 from digipoort.directory import store
 from digipoort.directory.objects import (
     KINDS,
@@ -19,6 +21,7 @@ from digipoort.directory.objects import (
     NewPassword,
     key_of,
 )
+from digipoort.passwords import PasswordHashError, verify_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,11 +55,8 @@ class Changed:
         """Yield name, old and new value of what changes; a password's values are not told."""
         for field in fields(self.before):
             old, new = getattr(self.before, field.name), getattr(self.item, field.name)
-            if field.name == "password":
-                if not _same_password(old, new):
-                    yield field.name, "(hidden)", "(another)"
-            elif old != new:
-                yield field.name, old, new
+            if old != new:
+                yield (field.name, old, new) if field.name != "password" else (field.name, "(hidden)", "(another)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,13 @@ class Removed:
 Change: TypeAlias = Added | Changed | Removed
 
 
-def plan(current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], *, prune: bool) -> list[Change]:
+def plan(
+    current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], *, prune: bool, passwords: bool = False
+) -> list[Change]:
     """Return the changes that lead from `current` to `wanted`, in the order of kinds and keys.
 
-    Raises DescribedTwiceError.
+    `passwords`: credentials that exist get the described password too, where it is another one. Raises
+    DescribedTwiceError.
     """
     there = {key_of(item): item for item in current}
     described: dict[tuple[str, ...], DirectoryObject] = {}
@@ -80,8 +83,9 @@ def plan(current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], 
         if described.setdefault(key_of(item), item) is not item:
             raise DescribedTwiceError(f"{' '.join(key_of(item))} is described twice.")
     changes: list[Change] = [Added(item) for key, item in described.items() if key not in there]
-    kept = (Changed(there[key], item) for key, item in described.items() if key in there)
-    changes += [change for change in kept if any(change.differences())]
+    kept = ((there[key], item) for key, item in described.items() if key in there)
+    changed = (Changed(before, _with_password(before, item, passwords=passwords)) for before, item in kept)
+    changes += [change for change in changed if any(change.differences())]
     if prune:
         changes += [Removed(item) for key, item in there.items() if key not in described]
     order = list(KINDS)
@@ -111,10 +115,19 @@ def _remove(connection: Connection[TupleRow], items: Iterable[DirectoryObject]) 
     store.remove_unused_targets(connection)
 
 
-def _same_password(stored: str, wanted: str | NewPassword) -> bool:
-    if isinstance(wanted, str):
+def _with_password(before: DirectoryObject, item: DirectoryObject, *, passwords: bool) -> DirectoryObject:
+    """Return `item`, a credential with the stored hash when its password is not to be replaced, or is the same."""
+    if not (isinstance(before, Credential) and isinstance(item, Credential)):
+        return item
+    if passwords and not _is_stored(before.password, item.password):
+        return item
+    return replace(item, password=before.password)
+
+
+def _is_stored(stored: str | NewPassword, wanted: str | NewPassword) -> bool:
+    if isinstance(stored, NewPassword) or isinstance(wanted, str):
         return stored == wanted
     try:
-        return passwords.verify_password(stored, wanted.octets)
-    except passwords.PasswordHashError:
+        return verify_password(stored, wanted.octets)
+    except PasswordHashError:
         return False
