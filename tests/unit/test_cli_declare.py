@@ -6,9 +6,11 @@ import stat
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
 from digipoort import passwords
 from digipoort.directory import snapshot
+from digipoort.directory.objects import Credential
 from tests.unit.directory_samples import HASH, SAMPLE, digipoort, fill
 
 if TYPE_CHECKING:
@@ -65,6 +67,54 @@ def _verifies(dsn: str, password: str) -> bool:
         stored = snapshot.credential(connection, "aal").password
     assert isinstance(stored, str)
     return passwords.verify_password(stored, password.encode())
+
+
+CERTIFICATE = """
+[[credential]]
+login = "{login}"
+party = "AAL"
+password_hash = "{hash}"
+services = ["submission"]
+certificate_subject = "{subject}"
+certificate_suffices = {suffices}
+"""
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"aal-a": ("b", "true"), "aal-b": ("a", "true")},
+        {"aal-a": ("b", "true"), "aal-b": ("b", "false")},
+        {"aal-a": ("b", "true"), "aal-b": ("c", "true")},
+        {"aal-0": ("b", "true"), "aal-a": ("a", "true"), "aal-b": ("a", "false")},
+        {"aal-a": ("b", "true")},
+    ],
+)
+def test_a_certificate_that_suffices_moves_to_another_login(
+    directory_dsn: str, tmp_path: Path, wanted: dict[str, tuple[str, str]]
+) -> None:
+    fill(directory_dsn)
+    before = {"aal-a": ("a", "true"), "aal-b": ("b", "true")}
+    for step in (before, wanted, before):
+        tables = (CERTIFICATE.format(login=n, hash=HASH, subject=c, suffices=s) for n, (c, s) in step.items())
+        everything = digipoort(directory_dsn, "export").stdout.partition("[[credential]]")[0] + "".join(tables)
+        applied = digipoort(directory_dsn, "apply", "--prune", "--yes", _file(tmp_path, everything))
+        assert applied.exit_code == 0, applied.stderr
+        with psycopg.connect(directory_dsn) as connection:
+            items = [item for item in snapshot.objects(connection) if isinstance(item, Credential)]
+        assert {
+            item.login: (item.certificate_subject, str(item.certificate_suffices).lower()) for item in items
+        } == step
+
+
+def test_a_certificate_cannot_suffice_for_two_logins(directory_dsn: str, tmp_path: Path) -> None:
+    fill(directory_dsn)
+    tables = (CERTIFICATE.format(login=name, hash=HASH, subject="a", suffices="true") for name in ("aal-a", "aal-b"))
+    refused = digipoort(directory_dsn, "apply", _file(tmp_path, "".join(tables)))
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "digipoort: This certificate suffices for another credential already.\n",
+    )
 
 
 def test_applying_twice_changes_nothing_the_second_time(directory_dsn: str, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from digipoort.directory.objects import (
 from digipoort.passwords import PasswordHashError, verify_password
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -95,12 +95,14 @@ def plan(
 def execute(connection: Connection[TupleRow], changes: Iterable[Change]) -> None:
     """Make the changes, in the caller's transaction. Raises store.UnknownObjectError and psycopg.errors.IntegrityError.
 
-    What nothing refers to goes first, and what others may still refer to goes last, so that names and physical
-    addresses can move from one object to another.
+    What nothing refers to goes first, and what others may still refer to goes last, so that names, physical addresses
+    and certificates can move from one object to another.
     """
     listed = list(changes)
     gone = [change.item for change in reversed(listed) if isinstance(change, Removed)]
     _remove(connection, [item for item in gone if isinstance(item, _LEAVES)])
+    for released in _released(listed):
+        store.change(connection, released)
     for change in listed:
         if isinstance(change, Added):
             store.add(connection, change.item)
@@ -113,6 +115,28 @@ def _remove(connection: Connection[TupleRow], items: Iterable[DirectoryObject]) 
     for item in items:
         store.remove(connection, item)
     store.remove_unused_targets(connection)
+
+
+def _released(changes: Sequence[Change]) -> list[Credential]:
+    """Return the credentials, as they were, that have to let go of a certificate before another can have it.
+
+    It suffices for one login at a time, also within a transaction.
+    """
+    wanted = {_certificate(change.item) for change in changes if not isinstance(change, Removed)} - {None}
+    before = [change.before for change in changes if isinstance(change, Changed) and _moves_from(change, wanted)]
+    return [replace(item, certificate_suffices=False) for item in before if isinstance(item, Credential)]
+
+
+def _moves_from(change: Changed, wanted: Collection[object]) -> bool:
+    held = _certificate(change.before)
+    return held in wanted and held != _certificate(change.item)
+
+
+def _certificate(item: DirectoryObject) -> tuple[str | None, str | None] | None:
+    """Return the certificate that suffices for an object, None when none does."""
+    if isinstance(item, Credential) and item.certificate_suffices:
+        return item.certificate_fingerprint, item.certificate_subject
+    return None
 
 
 def _with_password(before: DirectoryObject, item: DirectoryObject, *, passwords: bool) -> DirectoryObject:
