@@ -93,7 +93,7 @@ def plan(
 
 
 def execute(connection: Connection[TupleRow], changes: Iterable[Change]) -> None:
-    """Make the changes, in the caller's transaction. Raises store.UnknownObjectError and psycopg.errors.IntegrityError.
+    """Make the changes, in the caller's transaction. Raises what store.add, change and remove raise.
 
     What nothing refers to goes first, and what others may still refer to goes last, so that names, physical addresses
     and certificates can move from one object to another.
