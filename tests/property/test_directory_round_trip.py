@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -27,7 +29,7 @@ from digipoort.directory.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -74,18 +76,24 @@ def directories(draw: st.DrawFn) -> list[DirectoryObject]:
 @st.composite
 def _private(draw: st.DrawFn, traders: list[Party], flows: list[Flow]) -> list[DirectoryObject]:
     items: list[DirectoryObject] = []
+    # A certificate that suffices stands for one login only, and in another directory for another one.
+    certificates = draw(st.permutations(range(len(traders))))
     for number, trader in enumerate(traders):
         address, box = f"t{number}@party.test", f"box{number}"
         first = draw(DAYS)
         services = draw(st.sampled_from([("pop3",), ("submission",), ("pop3", "submission")]))
         mailbox = draw(st.sampled_from([box, None])) if services == ("submission",) else box
+        credential = draw(_credentials(f"l{number}", trader.code, services, mailbox))
+        if credential.certificate_suffices:
+            subject = f"{credential.certificate_subject} {certificates[number]}"
+            credential = replace(credential, certificate_subject=subject)
         items += [
             Mailbox(box, trader.code),
             Address(address, trader.code, None, box),
             FlowConnection(
                 address, draw(st.sampled_from(flows)).code, first, first + timedelta(draw(st.integers(0, 9)))
             ),
-            draw(_credentials(f"l{number}", trader.code, services, mailbox)),
+            credential,
         ]
     return items
 
@@ -93,26 +101,28 @@ def _private(draw: st.DrawFn, traders: list[Party], flows: list[Flow]) -> list[D
 @st.composite
 def _credentials(draw: st.DrawFn, login: str, party: str, services: tuple[str, ...], mailbox: str | None) -> Credential:
     fingerprint, subject = draw(_FINGERPRINTS), draw(st.sampled_from([None, "cn", 'O\\"=x']))
-    # It can stand for one login only.
-    own = subject is not None and "submission" in services and draw(st.booleans())
     first, last = sorted([draw(DAYS), draw(DAYS)])
     return Credential(
         login,
         party,
-        "$argon2id$" + draw(_HASHES),
+        draw(_HASHES),
         services,
         mailbox,
         draw(st.booleans()),
         fingerprint,
-        f"{subject} {login}" if own else subject,
-        own,
+        subject,
+        subject is not None and "submission" in services and draw(st.booleans()),
         draw(st.sampled_from([first, None])),
         draw(st.sampled_from([last, None])),
         tuple(draw(st.lists(_NETWORKS, unique=True, max_size=4))),
     )
 
 
-_FINGERPRINTS = st.none() | st.binary(min_size=32, max_size=32).map(lambda octets: octets.hex(":").upper())
+_FINGERPRINTS = (
+    st.none()
+    | st.just(":".join(["A1"] * 32))
+    | st.binary(min_size=32, max_size=32).map(lambda octets: octets.hex(":").upper())
+)
 # Zeros in a row, and addresses with an IPv4 part, are what two programs spell in two ways.
 _IPV6 = (
     st.integers(0, 2**128 - 1)
@@ -130,7 +140,10 @@ _NETWORKS = st.one_of(
 _POLICIES = st.sampled_from(["accept", "refuse", "tell"])
 _NEXTHOPS = st.sampled_from(["mx.d.test", "[192.0.2.1]:25", "[mx.D.test]"])
 _TLS = st.sampled_from([("secure", "mx.test"), ("encrypt", None), ("fingerprint", "AB:CD")])
-_HASHES = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
+# Argon2id's and yescrypt's: of no known password, and distinct.
+_HASHES = st.binary(min_size=32, max_size=32).map(
+    lambda digest: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$" + b64encode(digest).decode().rstrip("=")
+) | st.text("./0123456789abcXYZ", min_size=43, max_size=43).map(lambda digest: "$y$j9T$CXxsmwiB5uiWCMn/$" + digest)
 
 
 @contextmanager
@@ -141,8 +154,8 @@ def _empty(connection: Connection[TupleRow]) -> Iterator[None]:
         yield
 
 
-def _filled(connection: Connection[TupleRow], items: list[DirectoryObject]) -> str:
-    plan.execute(connection, plan.plan(snapshot.objects(connection), items, prune=True))
+def _filled(connection: Connection[TupleRow], items: list[DirectoryObject], *, passwords: bool = False) -> str:
+    plan.execute(connection, plan.plan(snapshot.objects(connection), items, prune=True, passwords=passwords))
     return "".join(map(description.text_of, snapshot.objects(connection)))
 
 
@@ -156,8 +169,19 @@ def test_export_and_apply_make_the_same_directory(directory_dsn: str, one: Any, 
         assert sorted(map(key_of, described)) == sorted(map(key_of, one))
         with _empty(connection):
             assert _filled(connection, described) == text
-            assert plan.plan(snapshot.objects(connection), described, prune=True) == []
+            assert plan.plan(snapshot.objects(connection), described, prune=True, passwords=True) == []
         # From whatever was there before, too: what others refer to moves, changes and goes.
         with _empty(connection):
             _filled(connection, other)
-            assert _filled(connection, described) == text
+            assert _filled(connection, described, passwords=True) == text
+        with _empty(connection):
+            _filled(connection, other)
+            known = _hashes(snapshot.objects(connection))
+            _filled(connection, described)
+            assert _hashes(snapshot.objects(connection)) == {
+                login: known.get(login, stored) for login, stored in _hashes(described).items()
+            }
+
+
+def _hashes(items: Iterable[DirectoryObject]) -> dict[str, object]:
+    return {item.login: item.password for item in items if isinstance(item, Credential)}

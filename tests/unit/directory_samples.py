@@ -12,7 +12,8 @@ from digipoort.cli import main
 from digipoort.directory import description, seed, session
 
 SETTINGS: Final = {"LOGICAL_DOMAINS": "gov.test, party.test", "SYSLOG_SOCKET": "/nonexistent/log"}
-HASH: Final = "$argon2id$sample"
+# Of no known password, and well-formed, as a description wants it.
+HASH: Final = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
 SAMPLE: Final = f"""
 [[party]]
 code = "AAL"

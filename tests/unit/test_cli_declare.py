@@ -6,11 +6,17 @@ import stat
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
-from tests.unit.directory_samples import SAMPLE, digipoort, fill
+from digipoort import passwords
+from digipoort.directory import snapshot
+from digipoort.directory.objects import Credential
+from tests.unit.directory_samples import HASH, SAMPLE, digipoort, fill
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+OTHER_HASH = HASH.replace("m=19456", "m=65536")
 
 
 def _file(folder: Path, text: str) -> str:
@@ -21,16 +27,94 @@ def _file(folder: Path, text: str) -> str:
 
 def test_a_plan_shows_every_kind_of_change_and_changes_nothing(directory_dsn: str, tmp_path: Path) -> None:
     fill(directory_dsn)
-    text = SAMPLE.replace("Bloemen B.V.", "Bloemen N.V.").replace("$argon2id$sample", "$argon2id$other")
+    text = SAMPLE.replace("Bloemen B.V.", "Bloemen N.V.").replace(HASH, OTHER_HASH)
     text = text.replace("[[connection]]", '[[mailbox]]\nmailbox = "c0c0"\nparty = "MAAS"\n\n[[connection]]')
-    shown = digipoort(directory_dsn, "plan", _file(tmp_path, text)).stdout.splitlines()
+    shown = digipoort(directory_dsn, "plan", "--passwords", _file(tmp_path, text)).stdout.splitlines()
     assert shown == [
         "~ party AAL name: Bloemen B.V. -> Bloemen N.V.",
         "+ mailbox c0c0 party=MAAS",
         "~ credential aal password: (hidden) -> (another)",
         "1 to add, 2 to change, 0 to remove",
     ]
-    assert digipoort(directory_dsn, "plan", _file(tmp_path, text)).stdout.splitlines() == shown
+    assert digipoort(directory_dsn, "plan", "--passwords", _file(tmp_path, text)).stdout.splitlines() == shown
+
+
+def test_an_older_description_takes_back_neither_a_rotation_nor_another_hash(
+    directory_dsn: str, tmp_path: Path
+) -> None:
+    fill(directory_dsn)
+    (tmp_path / "password").touch(mode=0o600)
+    (tmp_path / "password").write_text("gelekt", encoding="utf-8")
+    by_file = SAMPLE.replace(f'password_hash = "{HASH}"', 'password_file = "password"')
+    assert digipoort(directory_dsn, "apply", "--passwords", _file(tmp_path, by_file)).exit_code == 0
+    assert _verifies(directory_dsn, "gelekt")
+    rotated = digipoort(directory_dsn, "credential", "rotate", "aal", "--password-file", "-", typed="nieuw\n")
+    assert rotated.exit_code == 0
+    for older in (SAMPLE, by_file):
+        applied = digipoort(directory_dsn, "apply", _file(tmp_path, older))
+        assert (applied.exit_code, applied.stdout) == (0, "nothing to change\n")
+    ended = by_file.replace('services = ["pop3", ', 'valid_until = 2090-12-31\nservices = ["pop3", ')
+    changed = digipoort(directory_dsn, "apply", _file(tmp_path, ended))
+    assert changed.stdout.splitlines()[0] == "~ credential aal valid_until: - -> 2090-12-31"
+    assert _verifies(directory_dsn, "nieuw")
+    again = digipoort(directory_dsn, "apply", "--passwords", _file(tmp_path, by_file))
+    assert "~ credential aal password: (hidden) -> (another)" in again.stdout
+    assert _verifies(directory_dsn, "gelekt")
+
+
+def _verifies(dsn: str, password: str) -> bool:
+    with psycopg.connect(dsn) as connection:
+        stored = snapshot.credential(connection, "aal").password
+    assert isinstance(stored, str)
+    return passwords.verify_password(stored, password.encode())
+
+
+CERTIFICATE = """
+[[credential]]
+login = "{login}"
+party = "AAL"
+password_hash = "{hash}"
+services = ["submission"]
+certificate_subject = "{subject}"
+certificate_suffices = {suffices}
+"""
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"aal-a": ("b", "true"), "aal-b": ("a", "true")},
+        {"aal-a": ("b", "true"), "aal-b": ("b", "false")},
+        {"aal-a": ("b", "true"), "aal-b": ("c", "true")},
+        {"aal-0": ("b", "true"), "aal-a": ("a", "true"), "aal-b": ("a", "false")},
+        {"aal-a": ("b", "true")},
+    ],
+)
+def test_a_certificate_that_suffices_moves_to_another_login(
+    directory_dsn: str, tmp_path: Path, wanted: dict[str, tuple[str, str]]
+) -> None:
+    fill(directory_dsn)
+    before = {"aal-a": ("a", "true"), "aal-b": ("b", "true")}
+    for step in (before, wanted, before):
+        tables = (CERTIFICATE.format(login=n, hash=HASH, subject=c, suffices=s) for n, (c, s) in step.items())
+        everything = digipoort(directory_dsn, "export").stdout.partition("[[credential]]")[0] + "".join(tables)
+        applied = digipoort(directory_dsn, "apply", "--prune", "--yes", _file(tmp_path, everything))
+        assert applied.exit_code == 0, applied.stderr
+        with psycopg.connect(directory_dsn) as connection:
+            items = [item for item in snapshot.objects(connection) if isinstance(item, Credential)]
+        assert {
+            item.login: (item.certificate_subject, str(item.certificate_suffices).lower()) for item in items
+        } == step
+
+
+def test_a_certificate_cannot_suffice_for_two_logins(directory_dsn: str, tmp_path: Path) -> None:
+    fill(directory_dsn)
+    tables = (CERTIFICATE.format(login=name, hash=HASH, subject="a", suffices="true") for name in ("aal-a", "aal-b"))
+    refused = digipoort(directory_dsn, "apply", _file(tmp_path, "".join(tables)))
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "digipoort: This certificate suffices for another credential already.\n",
+    )
 
 
 def test_applying_twice_changes_nothing_the_second_time(directory_dsn: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def test_all_is_added_or_nothing(directory_dsn: str) -> None:
 
 def test_a_password_file_is_relative_to_the_seed_file(tmp_path: Path) -> None:
     (tmp_path / "password").write_bytes(b"geheim\r\nnot this line\n")
+    (tmp_path / "password").chmod(0o640)
     path = tmp_path / "seed.toml"
     path.write_text(
         '[[credential]]\nlogin = "aal"\nparty = "AAL"\nservices = ["submission"]\npassword_file = "password"\n',
@@ -91,6 +93,25 @@ def test_a_password_file_is_relative_to_the_seed_file(tmp_path: Path) -> None:
     assert item.password == NewPassword(b"geheim")
     assert passwords.verify_password(description.password_hash(item.password), b"geheim")
     assert "geheim" not in repr(item)
+
+
+def test_a_password_file_that_every_user_can_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"geheim")
+    file.chmod(0o644)
+    text = CREDENTIAL + 'password_file = "password"\n'
+    told = re.escape(f"{file} can be read by every user, and so is no secret: chmod o= {file}")
+    with pytest.raises(DescriptionError, match=f"^.* the password in password cannot be used: {told}$"):
+        description.parse(text, tmp_path)
+
+
+FOREIGN = "$y$j9T$CXxsmwiB5uiWCMn/bUnAM/$Vis187C362qZJImGLhjBTXlNIwKyMbv7v2k2Q6a50G5"
+
+
+def test_a_hash_of_another_system_loses_what_dovecot_put_before_it() -> None:
+    (item,) = description.parse(CREDENTIAL + f'password_hash = "{{crypt}}{FOREIGN}"\n', Path())
+    assert isinstance(item, Credential)
+    assert item.password == FOREIGN
 
 
 CREDENTIAL = '[[credential]]\nlogin = "a"\nparty = "A"\nservices = ["submission"]\n'
@@ -126,6 +147,18 @@ ADDRESS = '[[address]]\naddress = "a@b.test"\nparty = "A"\n'
         (
             CREDENTIAL + 'password_file = "absent"\n',
             r"\[\[credential\]\] number 1: the password in absent cannot be used: .*",
+        ),
+        (
+            CREDENTIAL + 'password_hash = "geheim"\n',
+            r"\[\[credential\]\] number 1: password_hash cannot be used: The scheme of the stored hash is none of .*",
+        ),
+        (
+            CREDENTIAL + 'password_hash = "$argon2id$sample"\n',
+            r"\[\[credential\]\] number 1: password_hash cannot be used: The stored argon2id hash is not well-formed.",
+        ),
+        (
+            CREDENTIAL + f'password_hash = "{{BLF-CRYPT}}{FOREIGN}"\n',
+            r"\[\[credential\]\] number 1: password_hash cannot be used: The hash is yescrypt, but its prefix .*",
         ),
     ],
 )

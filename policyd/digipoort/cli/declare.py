@@ -16,7 +16,10 @@ from digipoort.directory import description, plan, queries, session, snapshot
 from digipoort.directory.objects import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
 
     from digipoort.directory.objects import DirectoryObject
     from digipoort.directory.plan import Change
@@ -26,55 +29,71 @@ _FILES: Final = click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE..."
 )
 _PRUNE: Final = click.option("--prune", is_flag=True, help="The files are all: remove what they do not describe.")
+_PASSWORDS: Final = click.option(
+    "--passwords",
+    is_flag=True,
+    help="Credentials that exist get the described passwords too; without it they keep theirs.",
+)
 _WORDS: Final = {plan.Added: "to add", plan.Changed: "to change", plan.Removed: "to remove"}
 
 
 @click.command(name="plan")
 @_FILES
 @_PRUNE
-def show_plan(files: tuple[Path, ...], *, prune: bool) -> None:
+@_PASSWORDS
+def show_plan(files: tuple[Path, ...], *, prune: bool, passwords: bool) -> None:
     """Show what applying the description in FILE... (TOML) would change. Nothing is changed.
 
-    What the files do not mention stays as it is, unless --prune is given. The format is described in
-    digipoort/directory/description.py; `digipoort export` writes it.
+    What the files do not mention stays as it is, unless --prune is given; so does the password of a credential that
+    exists, unless --passwords is. The format is described in digipoort/directory/description.py; `digipoort export`
+    writes it.
 
     \b
     Example:  digipoort plan parties.toml flows.toml
     """
     wanted = _described(files)
     with session.reading(frame.admin_settings().directory_write_dsn) as connection:
-        _show(plan.plan(snapshot.objects(connection), wanted, prune=prune))
+        _show(plan.plan(snapshot.objects(connection), wanted, prune=prune, passwords=passwords))
 
 
 @click.command()
 @_FILES
 @_PRUNE
+@_PASSWORDS
 @click.option("--check", is_flag=True, help="Change nothing; exit status 2 tells that something would be changed.")
 @click.option("--yes", is_flag=True, help="Do not ask before anything is removed.")
-def apply(files: tuple[Path, ...], *, prune: bool, check: bool, yes: bool) -> None:
+def apply(files: tuple[Path, ...], *, prune: bool, passwords: bool, check: bool, yes: bool) -> None:
     """Bring the directory to what FILE... (TOML) describes: all of it in one transaction, or nothing.
+
+    A credential that exists keeps its password: a rotation, and a hash that authd replaced, outlive older files. With
+    --passwords it gets the described one. All else becomes as described: what was disabled may be active again.
 
     \b
     Examples: digipoort apply parties.toml
               digipoort apply --check --prune /etc/digipoort/directory.d/*.toml
+              digipoort apply --prune --passwords export.toml
     """
     wanted = _described(files)
+
+    def planned(connection: Connection[TupleRow]) -> list[Change]:
+        return plan.plan(snapshot.objects(connection), wanted, prune=prune, passwords=passwords)
+
     with session.reading(frame.admin_settings().directory_write_dsn) as connection:
-        changes = plan.plan(snapshot.objects(connection), wanted, prune=prune)
+        changes = planned(connection)
     _show(changes)
     if check:
         raise click.exceptions.Exit(EXIT_CHANGES if changes else 0)
     if any(isinstance(change, plan.Removed) for change in changes):
         asking.confirm("Remove what is marked with -?", yes=yes)
     if changes:
-        _execute(changes, wanted, prune=prune)
+        _execute(changes, planned)
 
 
-def _execute(shown: Sequence[Change], wanted: Sequence[DirectoryObject], *, prune: bool) -> None:
+def _execute(shown: Sequence[Change], planned: Callable[[Connection[TupleRow]], list[Change]]) -> None:
     """Make the changes that were shown, and no others. Raises Failure."""
     with frame.changing() as connection:
         connection.execute(queries.LOCK_DIRECTORY)
-        if plan.plan(snapshot.objects(connection), wanted, prune=prune) != shown:
+        if planned(connection) != shown:
             raise Failure("The directory was changed meanwhile; nothing is applied. Run it again.", os.EX_TEMPFAIL)
         plan.execute(connection, shown)
 

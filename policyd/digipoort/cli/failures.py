@@ -17,6 +17,7 @@ from digipoort.directory.names import UnknownObjectError
 from digipoort.directory.plan import DescribedTwiceError
 from digipoort.directory.session import DirectoryFaultError
 from digipoort.directory.snapshot import AmbiguousNameError
+from digipoort.directory.storable import NotStorableError
 from digipoort.mailstore import DoveadmError
 from digipoort.mapcontents import PublishError
 from digipoort.mapfiles import PostfixCommandError
@@ -31,6 +32,7 @@ _REFUSALS: Final = (
     ImportRefusedError,
     UnknownObjectError,
     AmbiguousNameError,
+    NotStorableError,
     PublishError,
     PostfixCommandError,
 )

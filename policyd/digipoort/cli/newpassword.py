@@ -5,9 +5,7 @@ It is never an argument, which would show in ps(1) and in the shell's history, a
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -105,12 +103,7 @@ def _typed() -> bytes:
 
 
 def _first_line(file: Path) -> bytes:
-    """Return the first line of a file or of standard input. Raises Failure and OSError."""
+    """Return the first line of a file or of standard input. Raises ValueError and OSError as first_line does."""
     if file == Path("-"):
         return description.line_of(click.get_binary_stream("stdin"))
-    with file.open("rb") as stream:
-        mode = os.fstat(stream.fileno()).st_mode
-        # As ssh and psql do; the group may be the admins'.
-        if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-            raise Failure(f"{file} can be read by every user, and so is no secret: chmod o= {file}")
-        return description.line_of(stream)
+    return description.first_line(file)

@@ -18,13 +18,16 @@ The format; keys without a comment are required strings, and any other key is a 
                       certificate_fingerprint (SHA-256, with or without colons) and certificate_subject (a common
                       name; both optional: submission needs such a certificate),
                       certificate_suffices (default false; true: it needs no password),
-                      and either password_hash or password_file
+                      and either password_hash (as passwords.checked_hash takes it) or password_file
 
-A password never stands in the file: `password_file` names a file, relative to this one, whose first line is it.
+A password never stands in the file: `password_file` names a file, relative to this one, whose first line is it. A file
+that every user can read is refused.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
 from dataclasses import fields
 from datetime import date
@@ -240,8 +243,11 @@ def _password(table: _Table) -> str | NewPassword:
     stored, file = table.maybe("password_hash"), table.maybe("password_file")
     if (stored is None) == (file is None):
         raise DescriptionError(f"{table.name} needs either password_hash or password_file.")
-    if stored is not None:
-        return str(stored)
+    try:
+        if stored is not None:
+            return passwords.checked_hash(stored)
+    except passwords.PasswordHashError as error:
+        raise DescriptionError(f"{table.name}: password_hash cannot be used: {error}") from None
     try:
         return NewPassword(passwords.usable(first_line(table.folder / file)))
     except (OSError, ValueError) as error:
@@ -249,8 +255,15 @@ def _password(table: _Table) -> str | NewPassword:
 
 
 def first_line(path: Path) -> bytes:
-    """Return the first line of a password file without its line end. Raises OSError."""
+    """Return the first line of a password file without its line end.
+
+    Raises OSError, and ValueError, with a sentence, for a file that every user can read.
+    """
     with path.open("rb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        # As ssh and psql do; the group may be the admins'.
+        if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+            raise ValueError(f"{path} can be read by every user, and so is no secret: chmod o= {path}")
         return line_of(stream)
 
 

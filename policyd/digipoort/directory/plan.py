@@ -1,14 +1,16 @@
 """What stands between the directory as it is and as a description wants it: a pure comparison, and its execution.
 
-What a description does not mention stays as it is, unless it is said to be the whole (`prune`).
+What a description does not mention stays as it is, unless it is said to be the whole (`prune`). A credential that
+exists keeps its password, unless the described ones are to replace it (`passwords`): what was done since the
+description was written is newer, such as the rotation of a password that leaked, or authd's new hash for another
+system's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from digipoort import passwords
 from digipoort.directory import store
 from digipoort.directory.objects import (
     KINDS,
@@ -19,9 +21,10 @@ from digipoort.directory.objects import (
     NewPassword,
     key_of,
 )
+from digipoort.passwords import PasswordHashError, verify_password
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -52,11 +55,8 @@ class Changed:
         """Yield name, old and new value of what changes; a password's values are not told."""
         for field in fields(self.before):
             old, new = getattr(self.before, field.name), getattr(self.item, field.name)
-            if field.name == "password":
-                if not _same_password(old, new):
-                    yield field.name, "(hidden)", "(another)"
-            elif old != new:
-                yield field.name, old, new
+            if old != new:
+                yield (field.name, old, new) if field.name != "password" else (field.name, "(hidden)", "(another)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,13 @@ class Removed:
 Change: TypeAlias = Added | Changed | Removed
 
 
-def plan(current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], *, prune: bool) -> list[Change]:
+def plan(
+    current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], *, prune: bool, passwords: bool = False
+) -> list[Change]:
     """Return the changes that lead from `current` to `wanted`, in the order of kinds and keys.
 
-    Raises DescribedTwiceError.
+    `passwords`: credentials that exist get the described password too, where it is another one. Raises
+    DescribedTwiceError.
     """
     there = {key_of(item): item for item in current}
     described: dict[tuple[str, ...], DirectoryObject] = {}
@@ -80,8 +83,9 @@ def plan(current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], 
         if described.setdefault(key_of(item), item) is not item:
             raise DescribedTwiceError(f"{' '.join(key_of(item))} is described twice.")
     changes: list[Change] = [Added(item) for key, item in described.items() if key not in there]
-    kept = (Changed(there[key], item) for key, item in described.items() if key in there)
-    changes += [change for change in kept if any(change.differences())]
+    kept = ((there[key], item) for key, item in described.items() if key in there)
+    changed = (Changed(before, _with_password(before, item, passwords=passwords)) for before, item in kept)
+    changes += [change for change in changed if any(change.differences())]
     if prune:
         changes += [Removed(item) for key, item in there.items() if key not in described]
     order = list(KINDS)
@@ -89,14 +93,16 @@ def plan(current: Iterable[DirectoryObject], wanted: Iterable[DirectoryObject], 
 
 
 def execute(connection: Connection[TupleRow], changes: Iterable[Change]) -> None:
-    """Make the changes, in the caller's transaction. Raises store.UnknownObjectError and psycopg.errors.IntegrityError.
+    """Make the changes, in the caller's transaction. Raises what store.add, change and remove raise.
 
-    What nothing refers to goes first, and what others may still refer to goes last, so that names and physical
-    addresses can move from one object to another.
+    What nothing refers to goes first, and what others may still refer to goes last, so that names, physical addresses
+    and certificates can move from one object to another.
     """
     listed = list(changes)
     gone = [change.item for change in reversed(listed) if isinstance(change, Removed)]
     _remove(connection, [item for item in gone if isinstance(item, _LEAVES)])
+    for released in _released(listed):
+        store.change(connection, released)
     for change in listed:
         if isinstance(change, Added):
             store.add(connection, change.item)
@@ -111,10 +117,41 @@ def _remove(connection: Connection[TupleRow], items: Iterable[DirectoryObject]) 
     store.remove_unused_targets(connection)
 
 
-def _same_password(stored: str, wanted: str | NewPassword) -> bool:
-    if isinstance(wanted, str):
+def _released(changes: Sequence[Change]) -> list[Credential]:
+    """Return the credentials, as they were, that have to let go of a certificate before another can have it.
+
+    It suffices for one login at a time, also within a transaction.
+    """
+    wanted = {_certificate(change.item) for change in changes if not isinstance(change, Removed)} - {None}
+    before = [change.before for change in changes if isinstance(change, Changed) and _moves_from(change, wanted)]
+    return [replace(item, certificate_suffices=False) for item in before if isinstance(item, Credential)]
+
+
+def _moves_from(change: Changed, wanted: Collection[object]) -> bool:
+    held = _certificate(change.before)
+    return held in wanted and held != _certificate(change.item)
+
+
+def _certificate(item: DirectoryObject) -> tuple[str | None, str | None] | None:
+    """Return the certificate that suffices for an object, None when none does."""
+    if isinstance(item, Credential) and item.certificate_suffices:
+        return item.certificate_fingerprint, item.certificate_subject
+    return None
+
+
+def _with_password(before: DirectoryObject, item: DirectoryObject, *, passwords: bool) -> DirectoryObject:
+    """Return `item`, a credential with the stored hash when its password is not to be replaced, or is the same."""
+    if not (isinstance(before, Credential) and isinstance(item, Credential)):
+        return item
+    if passwords and not _is_stored(before.password, item.password):
+        return item
+    return replace(item, password=before.password)
+
+
+def _is_stored(stored: str | NewPassword, wanted: str | NewPassword) -> bool:
+    if isinstance(stored, NewPassword) or isinstance(wanted, str):
         return stored == wanted
     try:
-        return passwords.verify_password(stored, wanted.octets)
-    except passwords.PasswordHashError:
+        return verify_password(stored, wanted.octets)
+    except PasswordHashError:
         return False

@@ -1,7 +1,8 @@
 """Writes what the directory holds, for the admin CLI and the seed.
 
 All of it runs in the caller's transaction (`session.writing`). What the schema's constraints refuse comes out as
-psycopg.errors.IntegrityError, which `faults.sentence` explains.
+psycopg.errors.IntegrityError, which `faults.sentence` explains; what they would refuse of a credential as
+storable.NotStorableError.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from digipoort.directory.objects import (
     Remote,
     key_of,
 )
+from digipoort.directory.storable import require_storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +66,7 @@ _STATEMENTS: Final[Mapping[type[DirectoryObject], _Statements]] = {
 def add(connection: Connection[TupleRow], item: DirectoryObject) -> None:
     """Add one object; what it refers to must exist, save that an address's new remote target is made.
 
-    Raises names.UnknownObjectError when something it refers to does not exist.
+    Raises names.UnknownObjectError when something it refers to does not exist, and storable.NotStorableError.
     """
     connection.execute(_STATEMENTS[type(item)].add, _values(connection, item))
 
@@ -72,7 +74,8 @@ def add(connection: Connection[TupleRow], item: DirectoryObject) -> None:
 def change(connection: Connection[TupleRow], item: DirectoryObject) -> None:
     """Give the object with the natural key of `item` all other values that `item` has.
 
-    Raises names.UnknownObjectError when there is none, or when something it refers to does not exist.
+    Raises names.UnknownObjectError when there is none, or when something it refers to does not exist, and
+    storable.NotStorableError.
     """
     _update_item(connection, _STATEMENTS[type(item)].change, _values(connection, item), item)
 
@@ -213,6 +216,7 @@ def _address_values(connection: Connection[TupleRow], address: Address) -> dict[
 
 
 def _credential_values(connection: Connection[TupleRow], credential: Credential) -> dict[str, Any]:
+    require_storable(credential)
     return {
         "login": credential.login,
         "party_id": names.row_id(connection, Party, credential.party),
