@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from digipoort.settings import AdminSettings
 
 _DAY_SECONDS: Final = 86_400
+# A clock that runs ahead makes mail look old.
+_CLOCK_SECONDS: Final = 300
 # Of the mailboxes that failed, so many are told.
 _MAX_TOLD: Final = 20
 _WORDS: Final = {
@@ -73,7 +75,8 @@ def purge(*, days: int | None, dry_run: bool, yes: bool) -> None:
     """Delete the messages that have waited too long in this host's mailboxes, the postmaster's included.
 
     A mailbox with an open POP3 session is passed over until the next time. One that Dovecot cannot look into, or delete
-    from, is told on standard error. The exit status is 75 then.
+    from, is told on standard error. Nothing is deleted when this host's clock and the directory's are more than five
+    minutes apart. The exit status is 75 then.
 
     \b
     Examples: digipoort mailbox purge --dry-run
@@ -84,7 +87,7 @@ def purge(*, days: int | None, dry_run: bool, yes: bool) -> None:
     if not days:
         raise Failure("MAIL_RETENTION_DAYS is 0, mail is kept: nothing is deleted without --days.")
     with session.reading(settings.directory_dsn) as connection:
-        before = int(time()) - days * _DAY_SECONDS
+        before = _now(connection) - days * _DAY_SECONDS
         mailboxes = [row[0] for row in _mailboxes(connection, settings)]
     looked = mailstore.expired(_store(settings), mailboxes, before)
     expired = looked.found
@@ -146,6 +149,20 @@ def _require_all(failing: Mapping[str, str], fault: str = "") -> None:
         sentences.append(fault)
     if sentences:
         raise Failure("\n".join(map(output.printable, sentences)), os.EX_TEMPFAIL)
+
+
+def _now(connection: Connection[TupleRow]) -> int:
+    """Return the Unix time, when this host and the directory's server agree on it. Raises Failure."""
+    rows: list[tuple[int]] = connection.execute(queries.SECONDS_NOW).fetchall()
+    ((theirs,),) = rows
+    ours = int(time())
+    if abs(ours - theirs) > _CLOCK_SECONDS:
+        raise Failure(
+            f"This host's clock and that of the directory's server differ by {abs(ours - theirs)} seconds: how old a "
+            "message is cannot be told, nothing is deleted.",
+            os.EX_TEMPFAIL,
+        )
+    return min(ours, theirs)
 
 
 def _mailboxes(connection: Connection[TupleRow], settings: AdminSettings) -> list[TupleRow]:
