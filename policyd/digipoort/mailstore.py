@@ -131,6 +131,15 @@ def expired(store: MailStore, mailboxes: Sequence[str], before: int) -> Looked[i
     return _expired(store, _with_mail(store, mailboxes), before, _LOOK_SECONDS)
 
 
+def holds_mail(folder: Path) -> bool:
+    """Tell whether a Maildir has messages, as far as this process may look into it."""
+    for name in ("new", "cur"):
+        with contextlib.suppress(OSError):
+            if any((folder / name).iterdir()):
+                return True
+    return False
+
+
 def purge(store: MailStore, mailboxes: Sequence[str], before: int) -> Iterator[Batch]:
     """Delete every message of these mailboxes that was stored before a moment (Unix time); yield what became of each.
 

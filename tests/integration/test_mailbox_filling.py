@@ -380,3 +380,30 @@ def test_a_purge_that_was_killed_keeps_nobody_out(gateway: Gateway) -> None:
     assert pop3.uidls(gateway) == []
     assert time.monotonic() - began < 8
     assert not lock.exists()
+
+
+# --- digipoort mailbox add, change, remove ---------------------------------------------------------------------------
+
+
+def test_no_party_is_given_what_waits_for_another(gateway: Gateway) -> None:
+    mailbox = f"w{time.time_ns():x}"
+    parties = pop3.READER.code, TRADER2.code
+    assert gateway.digipoort("mailbox", "add", parties[0], "--id", mailbox).returncode == 0
+    pop3.deliver(gateway, *pop3.samples(1), mailbox=mailbox)
+    try:
+        for words in (("change", mailbox, "--party", parties[1]), ("remove", mailbox, "--yes")):
+            refused = gateway.digipoort("mailbox", *words)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert f"Messages wait in mailbox {mailbox} on this host" in refused.stderr
+        pop3.maildir(gateway, mailbox).rename(gateway.layout.mail / mailbox / "Kept")
+        assert gateway.digipoort("mailbox", "change", mailbox, "--party", parties[1]).returncode == 0
+        assert gateway.digipoort("mailbox", "remove", mailbox, "--yes").returncode == 0
+        # Mail that was read is mail, too.
+        (gateway.layout.mail / mailbox / "Kept").rename(pop3.maildir(gateway, mailbox))
+        (message,) = (pop3.maildir(gateway, mailbox) / "new").iterdir()
+        message.rename(pop3.maildir(gateway, mailbox) / "cur" / f"{message.name}:2,S")
+        again = gateway.digipoort("mailbox", "add", parties[1], "--id", mailbox)
+        assert (again.returncode, "Messages wait in" in again.stderr) == (1, True)
+        assert gateway.digipoort("mailbox", "show", mailbox).returncode == 1
+    finally:
+        pop3.clear(gateway, mailbox)

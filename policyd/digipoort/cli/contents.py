@@ -1,4 +1,4 @@
-"""`digipoort mailbox usage` and `purge`: what Dovecot holds in the mailboxes of this host."""
+"""`digipoort mailbox usage` and `purge`: what the mailboxes of this host hold; none is given away with mail in it."""
 
 from __future__ import annotations
 
@@ -168,6 +168,19 @@ def _now(connection: Connection[TupleRow]) -> int:
 def _mailboxes(connection: Connection[TupleRow], settings: AdminSettings) -> list[TupleRow]:
     """Return every mailbox with its party and logins, and the postmaster's, which is nobody's."""
     return [*connection.execute(queries.MAILBOXES_AND_LOGINS), (settings.postmaster_mailbox, None, [])]
+
+
+def require_no_mail(mailbox: str) -> None:
+    """Refuse to give a mailbox away while messages wait in it on this host: whoever has it next would read them.
+
+    Nothing is refused where its folder is not, or may not be read. Raises Failure.
+    """
+    folder = _store(frame.admin_settings()).folder(mailbox)
+    if mailstore.holds_mail(folder):
+        raise Failure(
+            f"Messages wait in mailbox {mailbox} on this host, and who gets it next would read them: empty it first, "
+            f"on every host ({folder})."
+        )
 
 
 def _store(settings: AdminSettings) -> mailstore.MailStore:
