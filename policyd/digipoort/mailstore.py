@@ -8,16 +8,18 @@ the Maildir (Dovecot's src/pop3/pop3-client.c), and what doveadm expunges under 
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
+import re
 import socket
 import subprocess
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 DOVEADM: Final = "/usr/bin/doveadm"
@@ -27,10 +29,15 @@ _LOOK_SECONDS: Final = 3600.0
 _LOCKED_SECONDS: Final = 90.0
 # A login waits ten seconds for the lock before it is told [IN-USE].
 _LOCKED_AT_ONCE: Final = 20
+# What doveadm says of one mailbox of a list, which then goes on. It crashes with Fatal or Panic.
+_MAILBOX_ERROR: Final = re.compile(r"doveadm\(([^@)]+)@[^)]*\)(?:<[^>]*>)*: Error: (.*)")
+_OTHER_ERROR: Final = re.compile(r"(?:Error|Fatal|Panic): ")
+
+FoundT = TypeVar("FoundT")
 
 
 class DoveadmError(Exception):
-    """Doveadm did not do all that was asked; the message is a sentence for the admin. Trying again may help."""
+    """Doveadm did not do what was asked, of any mailbox; the message is a sentence for the admin, who may try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +68,61 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked(Generic[FoundT]):
+    """What was found in each mailbox; `failing`: those that doveadm could not look into, and what it said of each."""
+
+    found: Mapping[str, FoundT]
+    failing: Mapping[str, str]
+
+
+class Outcome(enum.Enum):
+    """What became of the expired messages of a mailbox, and so what their number means."""
+
+    DELETED = enum.auto()
+    # Counted before, but not after: so many were deleted at most.
+    UNCOUNTED = enum.auto()
+    # A POP3 session was open: all were left.
+    BUSY = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
 class Purged:
-    """A mailbox with expired messages: how many were deleted, or, when a session was open, were not (`busy`)."""
+    """A mailbox with expired messages, their number, and what became of them."""
 
     mailbox: str
     messages: int
-    busy: bool = False
+    outcome: Outcome = Outcome.DELETED
 
 
-def usage(store: MailStore, mailboxes: Sequence[str]) -> dict[str, Usage]:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a few mailboxes; `failing` as in Looked: those in which not all was deleted that should be."""
+
+    purged: Sequence[Purged]
+    failing: Mapping[str, str]
+
+
+def usage(store: MailStore, mailboxes: Sequence[str]) -> Looked[Usage]:
     """Return what each mailbox holds; one that has got no mail yet holds nothing. Raises DoveadmError and OSError."""
-    found = dict.fromkeys(mailboxes, Usage())
+    with_mail = _with_mail(store, mailboxes)
     values: dict[str, dict[str, tuple[str, str]]] = {}
-    with _asked(store, ("quota", "get"), (), _with_mail(store, mailboxes), _LOOK_SECONDS) as rows:
-        for user, _root, kind, value, limit, *_ in rows:
+    with _asked(store, ("quota", "get"), (), with_mail, _LOOK_SECONDS) as answer:
+        for user, _root, kind, value, limit, *_ in answer.rows:
             values.setdefault(_mailbox_of(user), {})[kind] = (value, limit)
-    for mailbox, kinds in values.items():
-        kibibytes, limit = kinds["STORAGE"]
-        # A hyphen stands for no limit.
-        found[mailbox] = Usage(int(kinds["MESSAGE"][0]), int(kibibytes), int(limit) if limit.isdecimal() else 0)
-    return found
+    found = {mailbox: _usage(kinds) for mailbox, kinds in values.items() if {"STORAGE", "MESSAGE"} <= kinds.keys()}
+    # A login that was removed meanwhile: doveadm passes over it without an error.
+    untold = dict.fromkeys((one for one in with_mail if one not in found), "doveadm quota get told nothing.")
+    empty = dict.fromkeys((one for one in mailboxes if one not in untold), Usage())
+    return Looked(empty | found, untold | dict(answer.failing))
 
 
-def expired(store: MailStore, mailboxes: Sequence[str], before: int) -> dict[str, int]:
+def _usage(kinds: Mapping[str, tuple[str, str]]) -> Usage:
+    kibibytes, limit = kinds["STORAGE"]
+    # A hyphen stands for no limit.
+    return Usage(int(kinds["MESSAGE"][0]), int(kibibytes), int(limit) if limit.isdecimal() else 0)
+
+
+def expired(store: MailStore, mailboxes: Sequence[str], before: int) -> Looked[int]:
     """Return how many messages of each mailbox were stored before a moment (Unix time); mailboxes with none left out.
 
     What counts is when a message came into the mailbox on this host's disk: after a restore without Dovecot's indexes
@@ -92,35 +131,86 @@ def expired(store: MailStore, mailboxes: Sequence[str], before: int) -> dict[str
     return _expired(store, _with_mail(store, mailboxes), before, _LOOK_SECONDS)
 
 
-def purge(store: MailStore, mailboxes: Sequence[str], before: int) -> Iterator[Purged]:
+def holds_mail(folder: Path) -> bool:
+    """Tell whether a Maildir has messages, as far as this process may look into it."""
+    for name in ("new", "cur"):
+        with contextlib.suppress(OSError):
+            if any((folder / name).iterdir()):
+                return True
+    return False
+
+
+def purge(store: MailStore, mailboxes: Sequence[str], before: int) -> Iterator[Batch]:
     """Delete every message of these mailboxes that was stored before a moment (Unix time); yield what became of each.
 
-    A mailbox with an open POP3 session is left as it is. Raises DoveadmError and OSError, after it told what was
-    deleted until then.
+    A mailbox with an open POP3 session is left as it is, and one that fails does not hold up the others. Raises
+    DoveadmError when no other can be purged either, after it told what was, or may have been, deleted until then.
     """
     for start in range(0, len(mailboxes), _LOCKED_AT_ONCE):
         yield from _purge_together(store, mailboxes[start : start + _LOCKED_AT_ONCE], before)
 
 
-def _purge_together(store: MailStore, mailboxes: Sequence[str], before: int) -> Iterator[Purged]:
-    fault: DoveadmError | None = None
-    with contextlib.ExitStack() as locks:
-        held = [mailbox for mailbox in mailboxes if locks.enter_context(session_lock(store.folder(mailbox)))]
-        there = _expired(store, held, before, _LOCKED_SECONDS)
-        try:
-            with _asked(store, ("expunge",), _query(before), list(there), _LOCKED_SECONDS):
-                pass
-        except DoveadmError as error:
-            fault = error
-        # Counted again, not believed: a command that failed has deleted some.
-        left = _expired(store, list(there), before, _LOCKED_SECONDS)
-    for mailbox, messages in there.items():
-        yield Purged(mailbox, messages - left.get(mailbox, 0))
-    busy = [mailbox for mailbox in mailboxes if mailbox not in held]
-    for mailbox, messages in _expired(store, busy, before, _LOOK_SECONDS).items():
-        yield Purged(mailbox, messages, busy=True)
+def _purge_together(store: MailStore, mailboxes: Sequence[str], before: int) -> Iterator[Batch]:
+    there: Mapping[str, int] = {}
+    left: Looked[int] | None = None
+    failing: dict[str, str] = {}
+    busy: list[str] = []
+    fault: BaseException | None = None
+    try:
+        with contextlib.ExitStack() as locks:
+            held, busy, failing = _locked(locks, store, mailboxes)
+            looked = _expired(store, held, before, _LOCKED_SECONDS)
+            failing.update(looked.failing)
+            there = looked.found
+            try:
+                with _asked(store, ("expunge",), _query(before), list(there), _LOCKED_SECONDS) as answer:
+                    failing.update(answer.failing)
+            except DoveadmError as error:
+                fault = error
+            # Counted again, not believed: a command that failed has deleted some.
+            left = _expired(store, list(there), before, _LOCKED_SECONDS)
+            failing.update(left.failing)
+    except (DoveadmError, KeyboardInterrupt) as error:
+        # Kept until all is told: mail may be gone.
+        fault = fault or error
+    except OSError as error:
+        fault = fault or DoveadmError(f"{error.filename or 'The system'}: {error.strerror or error}.")
+    yield Batch(_outcomes(there, left, failing), failing)
     if fault is not None:
         raise fault
+    if busy:
+        waiting = _expired(store, busy, before, _LOOK_SECONDS)
+        yield Batch([Purged(*one, Outcome.BUSY) for one in waiting.found.items()], waiting.failing)
+
+
+def _locked(
+    locks: contextlib.ExitStack, store: MailStore, mailboxes: Sequence[str]
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """Return the mailboxes that were locked, those that a session has locked, and why the others cannot be."""
+    held: list[str] = []
+    busy: list[str] = []
+    failing: dict[str, str] = {}
+    for mailbox in mailboxes:
+        try:
+            (held if locks.enter_context(session_lock(store.folder(mailbox))) else busy).append(mailbox)
+        except OSError as error:
+            failing[mailbox] = f"cannot be locked: {error.strerror or error}"
+    return held, busy, failing
+
+
+def _outcomes(there: Mapping[str, int], left: Looked[int] | None, failing: Mapping[str, str]) -> list[Purged]:
+    """Return what became of the messages that were there; a mailbox that failed and lost none is not among them."""
+    if left is None:
+        return [Purged(mailbox, messages, Outcome.UNCOUNTED) for mailbox, messages in there.items()]
+    purged = []
+    for mailbox, messages in there.items():
+        if mailbox in left.failing:
+            purged.append(Purged(mailbox, messages, Outcome.UNCOUNTED))
+            continue
+        deleted = messages - left.found.get(mailbox, 0)
+        if deleted or mailbox not in failing:
+            purged.append(Purged(mailbox, deleted))
+    return purged
 
 
 @contextlib.contextmanager
@@ -159,9 +249,9 @@ def _release(lock: int, directory: int) -> None:
             os.unlink(SESSION_LOCK, dir_fd=directory)  # noqa: PTH108
 
 
-def _expired(store: MailStore, mailboxes: Sequence[str], before: int, seconds: float) -> dict[str, int]:
-    with _asked(store, ("search",), _query(before), mailboxes, seconds) as rows:
-        return dict(Counter(_mailbox_of(row[0]) for row in rows))
+def _expired(store: MailStore, mailboxes: Sequence[str], before: int, seconds: float) -> Looked[int]:
+    with _asked(store, ("search",), _query(before), mailboxes, seconds) as answer:
+        return Looked(Counter(_mailbox_of(row[0]) for row in answer.rows), answer.failing)
 
 
 def _query(before: int) -> tuple[str, ...]:
@@ -177,16 +267,24 @@ def _mailbox_of(user: str) -> str:
     return user.partition("@")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The rows about the mailboxes that doveadm could look into, to be read once, and what it said of the others."""
+
+    rows: Iterator[list[str]]
+    failing: Mapping[str, str]
+
+
 @contextlib.contextmanager
 def _asked(
     store: MailStore, command: Sequence[str], query: Sequence[str], mailboxes: Sequence[str], seconds: float
-) -> Iterator[Iterator[list[str]]]:
-    """Yield the rows that one doveadm command prints about all these mailboxes, read as they are needed.
+) -> Iterator[_Answer]:
+    """Yield what one doveadm command prints about all these mailboxes, its rows read as they are needed.
 
-    Raises DoveadmError: doveadm's exit status alone does not tell that a user could not be looked up.
+    Raises DoveadmError when something was at fault that is not a single mailbox's.
     """
     if not mailboxes:
-        yield iter(())
+        yield _Answer(iter(()), {})
         return
     with (
         tempfile.NamedTemporaryFile("w", prefix="digipoort-mailboxes-", encoding="ascii") as users,
@@ -208,10 +306,28 @@ def _asked(
             )
         except subprocess.TimeoutExpired as error:
             raise DoveadmError(f"doveadm {' '.join(command)} took longer than {seconds:g} seconds.") from error
-        if done.returncode or "Error: " in done.stderr or "Fatal: " in done.stderr:
-            said = done.stderr.partition("\n")[0] or f"exit status {done.returncode}"
-            raise DoveadmError(f"doveadm {' '.join(command)} failed: {said}")
+        failing = _failing(" ".join(command), frozenset(mailboxes), done.returncode, done.stderr)
         printed.seek(0)
         # The first line names the columns.
         next(printed, None)
-        yield (line.rstrip("\n").split("\t") for line in printed)
+        rows = (line.rstrip("\n").split("\t") for line in printed)
+        # A mailbox that failed has no rows, half of them, or zeros.
+        yield _Answer((row for row in rows if _mailbox_of(row[0]) not in failing), failing)
+
+
+def _failing(command: str, mailboxes: frozenset[str], status: int, said: str) -> dict[str, str]:
+    """Return what doveadm said of each mailbox that failed: it goes on with the others then, and may even exit with 0.
+
+    Raises DoveadmError for all else that went wrong.
+    """
+    failing: dict[str, str] = {}
+    for line in said.splitlines():
+        of_mailbox = _MAILBOX_ERROR.match(line)
+        if of_mailbox and of_mailbox[1] in mailboxes:
+            failing.setdefault(of_mailbox[1], f"doveadm {command} failed: {of_mailbox[2]}")
+        elif _OTHER_ERROR.search(line):
+            raise DoveadmError(f"doveadm {command} failed: {line}")
+    # A command that a signal ended has not got to the end of its list.
+    if status < 0 or (status and not failing):
+        raise DoveadmError(f"doveadm {command} failed: {said.partition(chr(10))[0] or f'exit status {status}'}")
+    return failing

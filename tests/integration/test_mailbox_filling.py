@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import poplib
 import re
 import socket
 import subprocess
+import sys
 import time
 from email import policy
 from email.message import EmailMessage
@@ -16,11 +18,13 @@ from email.parser import BytesParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from digipoort import mailstore
 from digipoort.cli import contents, main
+from digipoort.directory import queries
 from tests.integration import pop3
 from tests.sandbox import layout as names
 from tests.sandbox.clients import compose
@@ -151,9 +155,11 @@ def test_mail_for_a_full_mailbox_comes_once_the_party_has_emptied_it(gateway: Ga
 # --- digipoort mailbox usage, purge ----------------------------------------------------------------------------------
 
 
-def _later(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *arguments: str, days: float) -> Result:
-    """Run the admin's program as it will run so many days from now."""
-    monkeypatch.setattr(contents, "time", lambda: time.time() + days * DAY_SECONDS)
+def _later(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *arguments: str, days: float, ahead: float = 0) -> Result:
+    """Run the admin's program as it will run so many days from now, on a host whose clock is so many seconds ahead."""
+    clock = f"SELECT extract(epoch FROM clock_timestamp())::bigint + {days * DAY_SECONDS:.0f}"  # noqa: S608 - a number
+    monkeypatch.setattr(queries, "SECONDS_NOW", clock)
+    monkeypatch.setattr(contents, "time", lambda: time.time() + days * DAY_SECONDS + ahead)
     return CliRunner(mix_stderr=False).invoke(main, list(arguments), env=admin_environment(gateway.layout))
 
 
@@ -217,6 +223,129 @@ def test_nothing_is_purged_where_mail_is_kept(gateway: Gateway, monkeypatch: pyt
     assert len(pop3.uidls(gateway)) == 1
 
 
+@pytest.mark.parametrize("ahead", [31 * DAY_SECONDS, 310, -310])
+@pytest.mark.parametrize("options", [("--yes",), ("--dry-run",)], ids=" ".join)
+def test_nothing_is_purged_by_a_clock_that_is_wrong(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], ahead: float
+) -> None:
+    pop3.deliver(gateway, *pop3.samples(1))
+    words = ("mailbox", "purge", "--days", "30", *options)
+    refused = _later(gateway, monkeypatch, *words, days=0, ahead=ahead)
+    assert (refused.exit_code, refused.stdout) == (75, "")
+    seconds = re.search(r"clock and that of the directory's server differ by (\d+) seconds", refused.stderr)
+    assert seconds
+    assert int(seconds[1]) == pytest.approx(abs(ahead), abs=5)
+    assert len(pop3.uidls(gateway)) == 1
+
+
+def test_the_earlier_of_two_clocks_that_nearly_agree_tells_the_age(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pop3.deliver(gateway, *pop3.samples(1))
+    words = ("mailbox", "purge", "--days", "30", "--dry-run")
+    assert (
+        pop3.READER.mailbox not in _later(gateway, monkeypatch, *words, days=30 - 200 / DAY_SECONDS, ahead=290).stdout
+    )
+    assert pop3.READER.mailbox in _later(gateway, monkeypatch, *words, days=30 + 200 / DAY_SECONDS, ahead=-100).stdout
+
+
+def _damage(gateway: Gateway, damage: str) -> None:
+    """Leave the reader's Maildir as a restore by root does that forgot the owner: all of it, or the mail alone."""
+    folder = pop3.maildir(gateway)
+    damaged = [folder] if damage == "no reading" else [folder / "new", folder / "cur"]
+    for path in damaged:
+        os.chown(path, 0, 0)
+        path.chmod(0o700 if damage == "no reading" else 0o755)
+
+
+def test_usage_shows_the_others_when_a_mailbox_is_damaged(gateway: Gateway) -> None:
+    pop3.deliver(gateway, *pop3.samples(2))
+    _damage(gateway, "no reading")
+    done = gateway.digipoort("mailbox", "usage", "--json")
+    assert done.returncode == 75
+    shown = {row["mailbox"] for row in json.loads(done.stdout)}
+    assert shown == {trader.mailbox for trader in TRADERS} - {pop3.READER.mailbox} | {names.POSTMASTER_MAILBOX}
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"digipoort: {pop3.READER.mailbox}: doveadm quota get failed: ")
+    assert "Permission denied" in said
+
+
+@pytest.mark.parametrize("damage", ["no reading", "no deleting"])
+def test_the_others_are_purged_when_a_mailbox_is_damaged(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    pop3.deliver(gateway, *pop3.samples(2))
+    pop3.deliver(gateway, *pop3.samples(1), mailbox=names.POSTMASTER_MAILBOX)
+    _damage(gateway, damage)
+    done = _later(gateway, monkeypatch, "mailbox", "purge", "--days", "30", "--yes", days=31)
+    assert done.exit_code == 75
+    assert re.search(rf"^{names.POSTMASTER_MAILBOX}: \d+ deleted$", done.stdout, re.MULTILINE)
+    assert pop3.READER.mailbox not in done.stdout
+    assert list((pop3.maildir(gateway, names.POSTMASTER_MAILBOX) / "new").iterdir()) == []
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"digipoort: {pop3.READER.mailbox}: doveadm ")
+    assert "Permission denied" in said
+    assert len(_stored(gateway)) == 2
+    gateway.wait_for(
+        lambda: re.search(rf'event=purge_incomplete failing=1 days=30 detail="{pop3.READER.mailbox}: ', gateway.log()),
+        "the log",
+    )
+
+
+def test_a_mailbox_that_cannot_be_locked_is_reported(gateway: Gateway) -> None:
+    # Its folder was removed since its mail was counted.
+    pop3.clear(gateway)
+    pop3.deliver(gateway, *pop3.samples(1), mailbox=names.POSTMASTER_MAILBOX)
+    store = mailstore.MailStore(gateway.layout.dovecot / "dovecot.conf", gateway.layout.mail, names.MAILBOX_DOMAIN)
+    tomorrow = int(time.time()) + DAY_SECONDS
+    (batch,) = mailstore.purge(store, [pop3.READER.mailbox, names.POSTMASTER_MAILBOX], tomorrow)
+    assert batch.failing == {pop3.READER.mailbox: "cannot be locked: No such file or directory"}
+    assert [one.mailbox for one in batch.purged] == [names.POSTMASTER_MAILBOX]
+    assert not pop3.maildir(gateway).exists()
+
+
+@pytest.mark.parametrize("daemon", ["authd", "dovecot"])
+def test_what_may_have_been_deleted_is_told_when_it_cannot_be_counted(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, daemon: str
+) -> None:
+    pop3.deliver(gateway, *pop3.samples(2))
+    stops = tmp_path / "doveadm"
+    stops.write_text(
+        f"""#!/bin/sh
+{mailstore.DOVEADM} "$@" || exit
+case " $* " in *" expunge "*) cd {names.CHECKOUT} && {sys.executable} -m tests.sandbox stop {daemon} >/dev/null ;; esac
+""",
+        encoding="utf-8",
+    )
+    stops.chmod(0o755)
+    monkeypatch.setattr(mailstore, "DOVEADM", str(stops))
+    try:
+        done = _later(gateway, monkeypatch, "mailbox", "purge", "--days", "30", "--yes", days=31)
+    finally:
+        gateway.control("start", daemon)
+    assert _stored(gateway) == []
+    assert done.exit_code == 75
+    assert f"{pop3.READER.mailbox}: up to 2 deleted, not counted\n" in done.stdout
+    assert "doveadm search failed: " in done.stderr
+    lost = f"event=mailbox_purge_uncounted mailbox={pop3.READER.mailbox} messages=2 days=30"
+    gateway.wait_for(lambda: lost in gateway.log(), "the log")
+
+
+def test_all_is_logged_although_nobody_reads_what_is_printed(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    pop3.deliver(gateway, *pop3.samples(2))
+    pop3.deliver(gateway, *pop3.samples(1), mailbox=names.POSTMASTER_MAILBOX)
+
+    def closed(_text: str) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(click, "echo", closed)
+    began = len(gateway.log())
+    _later(gateway, monkeypatch, "mailbox", "purge", "--days", "30", "--yes", days=31)
+    for mailbox in (pop3.READER.mailbox, names.POSTMASTER_MAILBOX):
+        lost = f"event=mailbox_purged mailbox={mailbox} "
+        gateway.wait_for(lambda lost=lost: lost in gateway.log()[began:], "the log")  # type: ignore[misc]
+
+
 def test_purge_takes_nothing_from_an_open_session(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     pop3.deliver(gateway, *pop3.samples(2))
     session = pop3.opened(gateway)
@@ -251,3 +380,30 @@ def test_a_purge_that_was_killed_keeps_nobody_out(gateway: Gateway) -> None:
     assert pop3.uidls(gateway) == []
     assert time.monotonic() - began < 8
     assert not lock.exists()
+
+
+# --- digipoort mailbox add, change, remove ---------------------------------------------------------------------------
+
+
+def test_no_party_is_given_what_waits_for_another(gateway: Gateway) -> None:
+    mailbox = f"w{time.time_ns():x}"
+    parties = pop3.READER.code, TRADER2.code
+    assert gateway.digipoort("mailbox", "add", parties[0], "--id", mailbox).returncode == 0
+    pop3.deliver(gateway, *pop3.samples(1), mailbox=mailbox)
+    try:
+        for words in (("change", mailbox, "--party", parties[1]), ("remove", mailbox, "--yes")):
+            refused = gateway.digipoort("mailbox", *words)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert f"Messages wait in mailbox {mailbox} on this host" in refused.stderr
+        pop3.maildir(gateway, mailbox).rename(gateway.layout.mail / mailbox / "Kept")
+        assert gateway.digipoort("mailbox", "change", mailbox, "--party", parties[1]).returncode == 0
+        assert gateway.digipoort("mailbox", "remove", mailbox, "--yes").returncode == 0
+        # Mail that was read is mail, too.
+        (gateway.layout.mail / mailbox / "Kept").rename(pop3.maildir(gateway, mailbox))
+        (message,) = (pop3.maildir(gateway, mailbox) / "new").iterdir()
+        message.rename(pop3.maildir(gateway, mailbox) / "cur" / f"{message.name}:2,S")
+        again = gateway.digipoort("mailbox", "add", parties[1], "--id", mailbox)
+        assert (again.returncode, "Messages wait in" in again.stderr) == (1, True)
+        assert gateway.digipoort("mailbox", "show", mailbox).returncode == 1
+    finally:
+        pop3.clear(gateway, mailbox)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from digipoort.cli import frame, output
+from digipoort.cli import contents, frame, output
 from digipoort.cli.failures import Failure
 from digipoort.directory import lookup, plan, queries, snapshot, store
-from digipoort.directory.objects import Address, Destination, DirectoryObject, Flow, key_of
+from digipoort.directory.objects import Address, Destination, DirectoryObject, Flow, Mailbox, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,11 +35,16 @@ def words(item: DirectoryObject) -> str:
 def require_unused(
     connection: Connection[TupleRow], kind: type[DirectoryObject], key: Mapping[str, Any]
 ) -> DirectoryObject:
-    """Return the object with a key. Raises Failure, with what refers to it, when something does."""
+    """Return the object with a key. Raises Failure, with what refers to it, when something does.
+
+    Mail that waits on this host is a use of its mailbox.
+    """
     item = snapshot.one(connection, kind, key)
     references = lookup.references(connection, kind, key)
     if references:
         raise Failure(f"The {words(item)} is still in use: {'; '.join(map(str, references))}.")
+    if isinstance(item, Mailbox):
+        contents.require_no_mail(item.mailbox)
     return item
 
 

@@ -19,6 +19,9 @@ mailbox.add_command(contents.purge)
 def add_mailbox(party: str, mailbox: str | None) -> None:
     """Add a mailbox to PARTY.
 
+    With an id that another party had, PARTY reads what still waits in it. It is refused when that is so on this host;
+    empty it on every other host first.
+
     \b
     Examples: digipoort mailbox add AALSMEER
               digipoort mailbox add AALSMEER --id b1f0aa27c3d94e01
@@ -26,6 +29,8 @@ def add_mailbox(party: str, mailbox: str | None) -> None:
     item = Mailbox(new_mailbox_id() if mailbox is None else mailbox, party)
     with frame.changing() as change:
         store.add(change, item)
+        if mailbox is not None:
+            contents.require_no_mail(item.mailbox)
     click.echo(f"added mailbox {item.mailbox}")
 
 
@@ -40,6 +45,9 @@ def add_mailbox(party: str, mailbox: str | None) -> None:
 )
 def change_mailbox(mailbox: str, party: str) -> None:
     """Give the mailbox ID to another party; no address and no login may use it.
+
+    The other party reads what still waits in it. It is refused when that is so on this host; empty it on every other
+    host first.
 
     \b
     Example:  digipoort mailbox change b1f0aa27c3d94e01 --party MAASVLAKTE

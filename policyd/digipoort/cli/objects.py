@@ -16,7 +16,7 @@ from digipoort.cli.commands import Commands
 from digipoort.cli.failures import Failure
 from digipoort.cli.parameters import FILTERS, KEYS
 from digipoort.directory import lookup, names, queries, session, snapshot, store
-from digipoort.directory.objects import KINDS, Address, DirectoryObject
+from digipoort.directory.objects import KINDS, Address, DirectoryObject, Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,11 +118,17 @@ def _remove_command(kind: type[DirectoryObject]) -> click.Command:
         click.echo(f"removed {words}{changes.publishing(kind)}")
 
     with_it = " and its connections" if kind is Address else ""
+    waiting = (
+        " Mail that waits in it on this host is a use; empty it on every other host first: a mailbox with its id would "
+        "have what is left."
+        if kind is Mailbox
+        else ""
+    )
     return click.Command(
         "remove",
         callback=remove,
         help=(
-            f"Remove one {name}{with_it}; what is still in use is not removed.\n\n\b\n"
+            f"Remove one {name}{with_it}; what is still in use is not removed.{waiting}\n\n\b\n"
             f"Example:  digipoort {name} remove {sample}"
         ),
         params=[*arguments, click.Option(["--yes"], is_flag=True, help="Do not ask first.")],

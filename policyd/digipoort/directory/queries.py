@@ -217,6 +217,7 @@ WHERE target.mailbox IS NOT NULL
 GROUP BY target.mailbox, party.code
 ORDER BY target.mailbox COLLATE "C"
 """
+SECONDS_NOW: Final[LiteralString] = "SELECT extract(epoch FROM clock_timestamp())::bigint"
 SET_ACTOR: Final[LiteralString] = "SELECT set_config('digipoort.actor', %(actor)s, true)"
 # A writer that holds the change counter and never commits must not leave every other admin waiting without a word.
 BOUND_LOCK_WAIT: Final[LiteralString] = "SET LOCAL lock_timeout = '10s'"
