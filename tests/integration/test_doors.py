@@ -36,7 +36,9 @@ def _sockets(gateway: Gateway) -> list[Path]:
         layout.policyd_run / "policyd.sock",
         layout.authd_run / "authd.sock",
         *(layout.milter_run / f"milter-{role}.sock" for role in ("submission", "acceptance", "receipt")),
-        layout.run / "sasl.sock",
+        layout.sasl_run / "sasl.sock",
+        layout.run / "auth.sock",
+        layout.policyd_run / "resubmission.sock",
         layout.run / "lmtp.sock",
     ]
 
