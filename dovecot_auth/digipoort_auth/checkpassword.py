@@ -141,7 +141,8 @@ def accepted_mailbox(line: bytes, login: bytes) -> bytes:
         raise NoVerdictError("authd has no verdict now; its own log line tells why")
     verdict, *fields = line.removesuffix(b"\n").split(b"\t")
     values = dict(field.partition(b"=")[::2] for field in fields)
-    if verdict != b"ok" or len(values) != len(fields) or values.get(b"login") != login:
+    well_formed = len(values) == len(fields) and all(b"=" in field for field in fields)
+    if verdict != b"ok" or not well_formed or values.get(b"login") != login:
         raise NoVerdictError("authd's reply does not answer the request")
     if len(login) not in LOGIN_LENGTHS or login.translate(None, LOGIN_CHARACTERS):
         raise NoVerdictError("authd accepted a login that cannot exist")

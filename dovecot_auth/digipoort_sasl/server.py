@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from digipoort.unixserver import BACKLOG, SOCKET_UMASK
+from digipoort.activation import BACKLOG, listener
 from digipoort_sasl.link import Link
 from digipoort_sasl.protocol import MAX_LINE_OCTETS
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from digipoort.activation import Listener
     from digipoort_sasl.relay import Relay
 
 
@@ -31,7 +31,7 @@ class RelayServer:
         self._peers = peers
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
-        self._path: Path | None = None
+        self._listener: Listener | None = None
         self._sessions: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -40,28 +40,18 @@ class RelayServer:
 
         A socket of `inherited` (activation.inherited_sockets) for that path is taken as it is, and left in its place.
         """
-        if path in inherited:
-            self._server = await asyncio.start_server(
-                self._connected, sock=inherited[path], limit=MAX_LINE_OCTETS, backlog=BACKLOG
-            )
-            return
-        former = os.umask(SOCKET_UMASK)
-        try:
-            self._server = await asyncio.start_unix_server(
-                self._connected, path, limit=MAX_LINE_OCTETS, backlog=BACKLOG
-            )
-        finally:
-            os.umask(former)
-        self._path = path
+        self._listener = listener(path, inherited)
+        self._server = await asyncio.start_server(
+            self._connected, sock=self._listener.socket, limit=MAX_LINE_OCTETS, backlog=BACKLOG
+        )
 
     async def stop(self, drain_seconds: float) -> int:
         """Stop listening, let Dovecot answer logins for `drain_seconds`, and return how many were then cut off."""
         self._stopping = True
         if self._server is not None:
             self._server.close()
-        if self._path is not None:
-            # Before the wait: by its end the path may be the socket of the process that comes after this one.
-            self._path.unlink(missing_ok=True)
+        if self._listener is not None:
+            self._listener.remove()
         asking = self._relay.finish()
         for task in self._sessions.difference(asking):
             task.cancel()

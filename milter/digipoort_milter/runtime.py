@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import Milter
 import milter
 
-from digipoort.unixserver import SOCKET_UMASK
+from digipoort.activation import SOCKET_UMASK
 from digipoort_milter import acceptance, receipt, submission
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ that a connection never takes more memory than twice the largest request and one
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from digipoort.activation import BACKLOG, listener
 from digipoort.framing import RequestMalformed, Requests
 from digipoort.peers import peer_of
 
@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from digipoort.activation import Listener
     from digipoort.peers import Peer
 
-# From Python 3.13 on asyncio would remove a socket's path at the end, even of one that is not its own.
+# From Python 3.13 on asyncio would remove a socket's path at the end; ours goes earlier, and systemd's stays.
 _LEAVE_IN_PLACE: Final[Mapping[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-# After a restart of Postfix or Dovecot all their processes connect at once.
-BACKLOG: Final = 1024
-# Readable and writable for the owner and the group, 0660: who may connect is decided by membership.
-SOCKET_UMASK: Final = 0o117
 
 
 class Service(Protocol):
@@ -64,7 +61,7 @@ class UnixServer:
         self._terminator = terminator
         self._max_request = max_request
         self._server: asyncio.Server | None = None
-        self._path: Path | None = None
+        self._listener: Listener | None = None
         self._connections: set[_Connection] = set()
         self._stopping = False
 
@@ -74,31 +71,18 @@ class UnixServer:
         A socket of `inherited` (activation.inherited_sockets) for that path is taken as it is, and left in its place at
         the end. Raises OSError, whose filename is the path.
         """
-        loop = asyncio.get_running_loop()
-        if path in inherited:
-            self._server = await loop.create_unix_server(
-                self._connection, sock=inherited[path], backlog=BACKLOG, **_LEAVE_IN_PLACE
-            )
-            return
-        former = os.umask(SOCKET_UMASK)
-        try:
-            self._server = await loop.create_unix_server(self._connection, path, backlog=BACKLOG)
-        except OSError as error:
-            # asyncio leaves it out, and a daemon may have more than one.
-            error.filename = str(path)
-            raise
-        finally:
-            os.umask(former)
-        self._path = path
+        self._listener = listener(path, inherited)
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            self._connection, sock=self._listener.socket, backlog=BACKLOG, **_LEAVE_IN_PLACE
+        )
 
     async def stop(self, drain_seconds: float) -> int:
         """Stop listening, let requests under way finish for `drain_seconds`, and return how many were then cut off."""
         self._stopping = True
         if self._server is not None:
             self._server.close()
-        if self._path is not None:
-            # Before the wait: by its end the path may be the socket of the process that comes after this one.
-            self._path.unlink(missing_ok=True)
+        if self._listener is not None:
+            self._listener.remove()
         under_way = [answering for connection in self._connections if (answering := connection.finish()) is not None]
         late: set[asyncio.Task[bytes]] = set()
         if under_way:

@@ -11,7 +11,7 @@ import sys
 import Milter
 import milter
 
-from digipoort.unixserver import SOCKET_UMASK
+from digipoort.activation import SOCKET_UMASK
 from digipoort_milter.acceptance import ACTIONS
 
 

@@ -17,12 +17,13 @@ import pytest
 
 from digipoort_auth import checkpassword
 from digipoort_auth.protocol import VerifyRequest, parse_request
+from tests.unit import authd_replies
+from tests.unit.authd_replies import ACCEPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCRIPT = Path(checkpassword.__file__)
-ACCEPTED = b"ok\tlogin=trader\tmailbox=abcd1234\n"
 CREDENTIALS = b"trader\0secret\0\0"
 DOVECOT = {
     "SERVICE": "pop3",
@@ -229,32 +230,7 @@ def test_credentials_up_to_512_octets_are_taken(run: Run, size: int) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [
-        b"temp\n",
-        b"",
-        b"fail",
-        b"ok\tlogin=trader\tmailbox=abcd1234",
-        b"fail\nfail\n",
-        ACCEPTED + b"fail\n",
-        b"fail\tlogin=trader\n",
-        b"FAIL\n",
-        b"\n",
-        b"ok\n",
-        b"ok\tmailbox=abcd1234\n",
-        b"ok\tlogin=other\tmailbox=abcd1234\n",
-        b"ok\tlogin=trader\tlogin=trader\tmailbox=abcd1234\n",
-        b"ok\tlogin=trader\tmailbox=\n",
-        b"ok\tlogin=trader\tmailbox=abc\n",
-        b"ok\tlogin=trader\tmailbox=" + b"a" * 33 + b"\n",
-        b"ok\tlogin=trader\tmailbox=../../../etc\n",
-        b"ok\tlogin=trader\tmailbox=abcd/efgh\n",
-        b"ok\tlogin=trader\tmailbox=ABCD1234\n",
-        b"ok\tlogin=trader\tmailbox=abcd\0efg\n",
-        b"ok\tlogin=trader\tmailbox=abcd\1tefg\n",
-        b"okay\tlogin=trader\tmailbox=abcd1234\n",
-        b"\xff\0" * 3000 + b"\n",
-        b"x" * 5000,
-    ],
+    authd_replies.NO_VERDICT,
 )
 def test_a_reply_that_is_no_verdict_is_status_111(run: Run, reply: bytes) -> None:
     with authd(run.socket, reply):

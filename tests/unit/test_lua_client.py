@@ -14,6 +14,8 @@ import pytest
 
 from digipoort_auth.protocol import VerifyRequest, parse_request
 from tests.sandbox.layout import CHECKOUT
+from tests.unit import authd_replies
+from tests.unit.authd_replies import ACCEPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = CHECKOUT / "dovecot_auth" / "lua" / "digipoort_auth.lua"
 DRIVER: Final = CHECKOUT / "tests" / "unit" / "lua_client.lua"
-ACCEPTED: Final = b"ok\tlogin=trader\tmailbox=abcd1234\n"
 FIELDS: Final = "userdb_gid=61305 userdb_home=/srv/mail/abcd1234 userdb_uid=61304"
 TEMPORARY: Final = "INTERNAL_FAILURE"
 
@@ -160,39 +161,7 @@ def test_credentials_longer_than_a_request_are_refused_without_asking(path: Path
 
 @pytest.mark.parametrize(
     "reply",
-    [
-        b"temp\n",
-        b"",
-        b"fail",
-        b"ok\tlogin=trader\tmailbox=abcd1234",
-        b"fail\nfail\n",
-        ACCEPTED + b"fail\n",
-        b"fail\tlogin=trader\n",
-        b"FAIL\n",
-        b"\n",
-        b"ok\n",
-        b"ok\tmailbox=abcd1234\n",
-        b"ok\tlogin=other\tmailbox=abcd1234\n",
-        b"ok\tlogin=Trader\tmailbox=abcd1234\n",
-        b"ok\tlogin=trader\tlogin=trader\tmailbox=abcd1234\n",
-        b"ok\tlogin=trader\tmailbox=\n",
-        b"ok\tlogin=trader\tmailbox=abc\n",
-        b"ok\tlogin=trader\tmailbox=" + b"a" * 33 + b"\n",
-        b"ok\tlogin=trader\tmailbox=../../../etc\n",
-        b"ok\tlogin=trader\tmailbox=abcd/efgh\n",
-        b"ok\tlogin=trader\tmailbox=ABCD1234\n",
-        b"ok\tlogin=trader\tmailbox=abcd\0efg\n",
-        b"ok\tlogin=trader\tmailbox=abcd\x01tefg\n",
-        b"ok\tlogin=trader\tmailbox=abcd1234\tmailbox=abcd1235\n",
-        b"ok\tlogin=trader\tmailbox=abcd1234\t\n",
-        b"ok\tlogin=trader\tmailbox=abcd1234\tuid\n",
-        b"ok\t\tlogin=trader\tmailbox=abcd1234\n",
-        b"ok\tlogin=trader\tmailbox=abcd1234\r\n",
-        b"okay\tlogin=trader\tmailbox=abcd1234\n",
-        b"\xff\0" * 3000 + b"\n",
-        b"x" * 5000,
-        b"x" * 5000 + b"\n",
-    ],
+    authd_replies.NO_VERDICT,
     ids=lambda reply: repr(reply[:40]),
 )
 def test_a_reply_that_is_no_verdict_is_temporary(path: Path, worker: Worker, reply: bytes) -> None:
