@@ -51,7 +51,6 @@ def variables(layout: Layout) -> dict[str, object]:
     hop = layout.pki / "hop.pem"
     stack = stacks.current(layout)
     return {
-        "digipoort_postfix_version": stack.postfix,
         "digipoort_dovecot_version": stack.dovecot,
         "digipoort_dovecot_passdb": stack.passdb,
         "digipoort_hostname": names.HOSTNAME,
