@@ -21,6 +21,10 @@ from tests.integration.test_road import (  # noqa: F401 - tried here again
     test_a_declaration_is_delivered_unchanged_and_receipted,
     test_the_agency_answers_from_its_logical_address,
 )
+from tests.integration.test_sasl import (  # noqa: F401 - tried here again
+    test_a_wrong_password_is_the_partys_fault,
+    test_an_outage_is_temporary_at_once_in_sessions_old_and_new,
+)
 from tests.sandbox import stacks
 
 if TYPE_CHECKING:
