@@ -32,6 +32,8 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     NETWORK_DENIED = "network-denied"
     WRONG_PASSWORD = "wrong-password"  # noqa: S105 - a reason
+    # Not looked at: the network had this very password refused for this login a moment ago.
+    REPEATED = "repeated"
 
 
 @dataclass(frozen=True, slots=True)

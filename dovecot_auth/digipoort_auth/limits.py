@@ -128,6 +128,11 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """The pair had this very password refused a moment ago: it is wrong still, and not verified again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """The attempt may be verified now; it is under way at these places until `Limits.end` is told."""
 
@@ -206,11 +211,9 @@ class _Table:
         count = self._counts.get(key)
         return count is not None and any(known == mark for known, _ in count.marks)
 
-    def mark_wait(self, key: str, mark: int, now: float) -> float:
-        """Return how long the same password, refused a moment ago, is not worth another look."""
+    def marked_just_now(self, key: str, mark: int, now: float) -> bool:
         count = self._counts.get(key)
-        since = [since for known, since in count.marks if known == mark] if count is not None else []
-        return max(0.0, since[0] + REPEAT_SECONDS - now) if since else 0.0
+        return count is not None and any(known == mark and now - since < REPEAT_SECONDS for known, since in count.marks)
 
     def mark(self, key: str, mark: int, now: float) -> None:
         count = self._remembered(key, now)
@@ -283,7 +286,7 @@ class Limits:
 
     def wait(self, attempt: Attempt, now: float) -> Limited | None:
         """Return the place that makes the attempt wait longest; None when none does."""
-        return self._longest(self.places(attempt, now), now) or self._repeated(attempt, now)
+        return self._longest(self.places(attempt, now), now)
 
     def places(self, attempt: Attempt, now: float) -> tuple[Place, ...]:
         """Return the places whose failures hinder the attempt: a pair that is known is hindered by its own only."""
@@ -291,12 +294,14 @@ class Limits:
             return (Place(Scope.PAIR, attempt.key(Scope.PAIR)),)
         return tuple(Place(scope, attempt.key(scope)) for scope in self._tables)
 
-    def begin(self, attempt: Attempt, now: float) -> Turn | Limited | Busy:
+    def begin(self, attempt: Attempt, now: float) -> Turn | Limited | Repeated | Busy:
         """Decide whether the attempt may be verified now. A Turn must be given back to `end`, whatever happens."""
         places = self.places(attempt, now)
-        limited = self._longest(places, now) or self._repeated(attempt, now)
+        limited = self._longest(places, now)
         if limited is not None:
             return limited
+        if self._tables[Scope.PAIR].marked_just_now(attempt.key(Scope.PAIR), attempt.password_mark, now):
+            return Repeated()
         for place in places:
             if self._under_way.get(place, 0) >= self._tables[place.scope].room(place.key, now):
                 return Busy(place)
@@ -363,12 +368,6 @@ class Limits:
         table = self._tables[longest.scope]
         seconds = table.wait(longest.key, now)
         return Limited(longest.scope, longest.key, table.failures(longest.key, now), seconds) if seconds else None
-
-    def _repeated(self, attempt: Attempt, now: float) -> Limited | None:
-        """Return the pair when its network had this very password refused just now."""
-        pair, key = self._tables[Scope.PAIR], attempt.key(Scope.PAIR)
-        seconds = pair.mark_wait(key, attempt.password_mark, now)
-        return Limited(Scope.PAIR, key, pair.failures(key, now), seconds) if seconds else None
 
     def _is_known(self, attempt: Attempt, now: float) -> bool:
         since = self._known.get(attempt.login, {}).get(attempt.network)

@@ -15,7 +15,7 @@ from digipoort.directory.pool import DirectoryUnavailable
 from digipoort.passwords import PasswordHashError
 from digipoort_auth.authentication import Accepted, Refusal, authenticate, look_up
 from digipoort_auth.hashing import HashQueueFull
-from digipoort_auth.limits import Limited, Scope
+from digipoort_auth.limits import Limited, Repeated, Scope
 from digipoort_auth.protocol import (
     FAIL,
     TEMP,
@@ -135,6 +135,8 @@ class AuthService:
         parts = self._parts
         attempt = parts.limits.attempt(request.login, request.client, request.password)
         async with parts.turns.turn(attempt) as limited:
+            if isinstance(limited, Repeated):
+                return Refused(Refusal.REPEATED, repeated=True)
             if limited is not None:
                 return limited
             verify = functools.partial(parts.workers.verify, network=attempt.network)

@@ -16,7 +16,7 @@ from digipoort_auth.limits import Busy, Turn
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from digipoort_auth.limits import Attempt, Limited, Limits, Place
+    from digipoort_auth.limits import Attempt, Limited, Limits, Place, Repeated
 
 
 class Turns:
@@ -33,7 +33,7 @@ class Turns:
         return sum(map(len, self._waiting.values()))
 
     @asynccontextmanager
-    async def turn(self, attempt: Attempt) -> AsyncIterator[Limited | None]:
+    async def turn(self, attempt: Attempt) -> AsyncIterator[Limited | Repeated | None]:
         """Wait for the attempt's turn: None, verify it in the block and say how it ended; or it must not be verified.
 
         Whoever calls has a deadline, and cancels.
@@ -49,7 +49,7 @@ class Turns:
             for place in answer.places:
                 self._wake(place)
 
-    async def _decided(self, attempt: Attempt) -> Turn | Limited:
+    async def _decided(self, attempt: Attempt) -> Turn | Limited | Repeated:
         """Return the decision. Who was woken wakes the next, as there may be room for more, unless it is still full."""
         behind = self._queue_to_join(attempt)
         first = False
