@@ -187,8 +187,14 @@ def stop(layout: Layout, daemon: Daemon, number: signal.Signals | None = None) -
     SIGKILL goes to all its processes: the children of a killed master would go on, and keep its ports.
     """
     pid = running(layout, daemon.name)
-    if pid is None:
-        return
+    if pid is not None:
+        _end(layout, daemon, pid, number)
+    if number is signal.SIGKILL and daemon.name == "dovecot" and daemon.own_pid_file is not None:
+        # Dovecot takes a killed master for a running one as long as nobody has waited for it.
+        daemon.own_pid_file.unlink(missing_ok=True)
+
+
+def _end(layout: Layout, daemon: Daemon, pid: int, number: signal.Signals | None) -> None:
     if number is signal.SIGKILL:
         os.killpg(os.getpgid(pid), signal.SIGKILL)
     else:
@@ -198,9 +204,6 @@ def stop(layout: Layout, daemon: Daemon, number: signal.Signals | None = None) -
         if time.monotonic() > deadline:
             os.killpg(os.getpgid(pid), signal.SIGKILL)
         time.sleep(0.02)
-    if number is signal.SIGKILL and daemon.name == "dovecot" and daemon.own_pid_file is not None:
-        # Dovecot takes a killed master for a running one as long as nobody has waited for it.
-        daemon.own_pid_file.unlink(missing_ok=True)
 
 
 def sweep(layout: Layout) -> None:
