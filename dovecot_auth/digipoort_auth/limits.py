@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # The wait after the last free failure; each further failure doubles it.
 FIRST_WAIT_SECONDS: Final = 1.0
 # A password that a pair had refused is not verified again within this time: a loop must not have the processors.
-REPEAT_SECONDS: Final = 1.0
+REPEAT_SECONDS: Final = 10.0
 # A pair that logged in within this time is not hindered by what others do.
 KNOWN_SECONDS: Final = 86_400.0
 # 100,000 counts of about 260 octets, 25,000 logins with 8 networks of about 150 (measured, with IPv6): 75 MB at most.
