@@ -207,13 +207,9 @@ class _Table:
             wait = FIRST_WAIT_SECONDS * 2 ** (count.failures - self.free)
             count.due = max(count.due, now + min(wait, self._longest))
 
-    def marked(self, key: str, mark: int) -> bool:
+    def marked(self, key: str, mark: int, now: float, within: float = math.inf) -> bool:
         count = self._counts.get(key)
-        return count is not None and any(known == mark for known, _ in count.marks)
-
-    def marked_just_now(self, key: str, mark: int, now: float) -> bool:
-        count = self._counts.get(key)
-        return count is not None and any(known == mark and now - since < REPEAT_SECONDS for known, since in count.marks)
+        return count is not None and any(known == mark and now - since < within for known, since in count.marks)
 
     def mark(self, key: str, mark: int, now: float) -> None:
         count = self._remembered(key, now)
@@ -300,7 +296,8 @@ class Limits:
         limited = self._longest(places, now)
         if limited is not None:
             return limited
-        if self._tables[Scope.PAIR].marked_just_now(attempt.key(Scope.PAIR), attempt.password_mark, now):
+        pair = self._tables[Scope.PAIR]
+        if pair.marked(attempt.key(Scope.PAIR), attempt.password_mark, now, REPEAT_SECONDS):
             return Repeated()
         for place in places:
             if self._under_way.get(place, 0) >= self._tables[place.scope].room(place.key, now):
@@ -319,13 +316,12 @@ class Limits:
     def failed(self, attempt: Attempt, now: float) -> bool:
         """Count a refused attempt; False, and not counted, when the pair had that password refused before."""
         pair, key = self._tables[Scope.PAIR], attempt.key(Scope.PAIR)
-        if pair.marked(key, attempt.password_mark):
-            pair.mark(key, attempt.password_mark, now)
-            return False
+        counts = not pair.marked(key, attempt.password_mark, now)
         pair.mark(key, attempt.password_mark, now)
-        for scope, table in self._tables.items():
-            table.fail(attempt.key(scope), now)
-        return True
+        if counts:
+            for scope, table in self._tables.items():
+                table.fail(attempt.key(scope), now)
+        return counts
 
     def succeeded(self, attempt: Attempt, now: float) -> None:
         """Forget the failures of the pair, and remember that it is known."""
