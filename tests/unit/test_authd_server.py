@@ -376,6 +376,15 @@ def test_the_same_wrong_password_again_and_again_counts_once_and_is_seldom_verif
     ]  # fmt: skip
 
 
+def test_a_password_that_is_refused_for_one_service_is_verified_for_the_other(path: Path) -> None:
+    async def scenario() -> None:
+        async with authd(path, policy=FEW):
+            assert await exchange(path, login(service=b"smtp")) == b"fail\n"
+            assert await exchange(path, login(service=b"pop3")) == ACCEPTED
+
+    run(scenario())
+
+
 def test_an_attempt_without_a_verdict_or_in_the_clear_does_not_count(path: Path) -> None:
     async def scenario() -> None:
         async with authd(path, policy=FEW):
