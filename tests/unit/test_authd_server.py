@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from digipoort_auth.authentication import Find
 
-DEADLINE = 0.5
+# Only one test waits for it; on a busy machine a login takes half a second.
+DEADLINE = 4.0
 # Most of these tests are one client that does what a thousand do.
 NO_LIMIT = Policy(free_pair=100_000, free_network=0, free_login=0)
 LOOKUP = b"DIGIPOORT-AUTH/1\tlookup\tlogin=%b\n"
@@ -258,7 +259,7 @@ def test_a_directory_that_hangs_is_temporary_at_the_deadline_and_holds_nobody_el
             assert await exchange(path, login()) == ACCEPTED
             assert time.perf_counter() - started < DEADLINE
             assert set(await asyncio.gather(*hanging)) == {b"temp\n"}
-            assert DEADLINE / 2 <= time.perf_counter() - started < DEADLINE + 1
+            assert DEADLINE / 2 <= time.perf_counter() - started < 2 * DEADLINE
 
     run(scenario())
     assert "event=login_deferred reason=DGP-9002" in caplog.text
