@@ -57,6 +57,7 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_logical_domains": names.LOGICAL_DOMAINS,
         "digipoort_mailbox_domain": names.MAILBOX_DOMAIN,
         "digipoort_postfix_config_directory": layout.postfix,
+        "digipoort_postfix_meta_directory": "/etc/postfix",
         "digipoort_queue_directory": layout.spool,
         "digipoort_data_directory": layout.postfix_data,
         "digipoort_maps_directory": layout.maps,
