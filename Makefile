@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo up down test lint bench endurance fuzz clean help
+.PHONY: demo up down test lint bench endurance package fuzz clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,9 @@ bench: $(STAMP) ## speed as ratios to a peer of the same run; not in CI
 
 endurance: $(STAMP) ## 5,000 messages while every daemon is killed once: what is lost, what is doubled; not in CI
 	FAULT_MESSAGES=5000 $(BIN)/pytest -s -k postfix_dovecot_and_all_others tests/integration/test_faults.py
+
+package: ## dist/digipoort_VERSION_all.deb, for Debian 12 and 13; VERSION=0.1.1 names another version than pyproject.toml's
+	debian/build-deb $(VERSION)
 
 fuzz: $(STAMP) ## ten minutes of coverage-guided fuzzing for each parser, two at a time; not in CI
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
