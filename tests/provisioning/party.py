@@ -5,6 +5,7 @@ Only the standard library: the guest is a bare Debian. It trusts the CA that it 
 
 from __future__ import annotations
 
+import imaplib
 import json
 import poplib
 import smtplib
@@ -15,7 +16,10 @@ import time
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SECONDS = 30.0
 _PAUSE = 0.2
@@ -35,14 +39,16 @@ class Uncertain(Exception):  # noqa: N818 - likewise
 
 
 def submit(told: dict[str, Any], host: str, message: bytes) -> str:
-    """Hand in one message over STARTTLS, and return the reply to it.
+    """Hand in one message, over STARTTLS with a login or, without one, in the clear; return the reply to it.
 
     Raises Refused, Uncertain, or OSError and smtplib's errors when the server was not there.
     """
     with smtplib.SMTP(host, told.get("port", 587), timeout=_SECONDS) as session:
-        session.starttls(context=_context(told))
         session.ehlo()
-        session.login(told["login"], told["password"])
+        if told["login"]:
+            session.starttls(context=_context(told))
+            session.ehlo()
+            session.login(told["login"], told["password"])
         _hoped(session.mail(told["sender"]), 250)
         for recipient in told["recipients"]:
             _hoped(session.rcpt(recipient), 250)
@@ -65,9 +71,7 @@ def _hoped(reply: tuple[int, bytes], code: int) -> str:
 
 def collect(told: dict[str, Any], host: str) -> list[str]:
     """Fetch and delete all that is in the mailbox, over POP3S."""
-    session = poplib.POP3_SSL(host, told.get("pop3s_port", 995), timeout=_SECONDS, context=_context(told))
-    session.user(told["login"])
-    session.pass_(told["password"])
+    session = _mailbox(told, host)
     count, _ = session.stat()
     mails = [b"\r\n".join(session.retr(number)[1]) + b"\r\n" for number in range(1, count + 1)]
     if not told.get("keep"):
@@ -79,19 +83,63 @@ def collect(told: dict[str, Any], host: str) -> list[str]:
 
 def uidls(told: dict[str, Any], host: str) -> list[str]:
     """Return the unique id of each message in the mailbox."""
-    session = poplib.POP3_SSL(host, told.get("pop3s_port", 995), timeout=_SECONDS, context=_context(told))
-    session.user(told["login"])
-    session.pass_(told["password"])
+    session = _mailbox(told, host)
     found = [line.split()[1].decode() for line in session.uidl()[1]]
     session.quit()
     return found
 
 
-def traffic(told: dict[str, Any]) -> list[dict[str, Any]]:
-    """Hand in messages at a steady pace, until standard input ends; each is tried, host after host, until it is taken.
+def _mailbox(told: dict[str, Any], host: str) -> poplib.POP3_SSL:
+    session = poplib.POP3_SSL(host, 995, timeout=_SECONDS, context=_context(told))
+    session.user(told["login"])
+    session.pass_(told["password"])
+    return session
 
-    Returns what became of each: how often it was tried, and how often nobody knows whether it was taken.
-    """
+
+def certificates(told: dict[str, Any], host: str) -> dict[str, str]:
+    """Return the certificate that each port shows, in PEM."""
+    found = {str(port): ssl.get_server_certificate((host, port), timeout=_SECONDS) for port in (465, 995)}
+    with smtplib.SMTP(host, 587, timeout=_SECONDS) as session:
+        session.starttls(context=_context(told))
+        assert isinstance(session.sock, ssl.SSLSocket)
+        found["587"] = ssl.DER_cert_to_PEM_cert(session.sock.getpeercert(binary_form=True) or b"")
+    reader = poplib.POP3(host, 110, timeout=_SECONDS)
+    reader.stls(context=_context(told))
+    assert isinstance(reader.sock, ssl.SSLSocket)
+    found["110"] = ssl.DER_cert_to_PEM_cert(reader.sock.getpeercert(binary_form=True) or b"")
+    reader.quit()
+    return found
+
+
+def hold(told: dict[str, Any], host: str) -> int:
+    """Keep one POP3 session in use until standard input ends, and return how often it answered."""
+    session = _mailbox(told, host)
+    ended = _end_of_input()
+    answered = 0
+    while not ended.wait(_PAUSE):
+        session.noop()
+        answered += 1
+    session.quit()
+    return answered
+
+
+def read(told: dict[str, Any], host: str) -> dict[str, Any]:
+    """Log in over IMAP again and again until standard input ends; return how often it went well, and the faults."""
+    ended = _end_of_input()
+    well, faults = 0, []
+    while not ended.wait(_PAUSE):
+        try:
+            with imaplib.IMAP4(host, timeout=_SECONDS) as session:
+                session.login(told["login"], told["password"])
+                session.select(readonly=True)
+        except (OSError, imaplib.IMAP4.error) as error:
+            faults.append(repr(error))
+        else:
+            well += 1
+    return {"well": well, "faults": faults}
+
+
+def _end_of_input() -> threading.Event:
     ended = threading.Event()
 
     def wait() -> None:
@@ -99,6 +147,15 @@ def traffic(told: dict[str, Any]) -> list[dict[str, Any]]:
         ended.set()
 
     threading.Thread(target=wait, daemon=True).start()
+    return ended
+
+
+def traffic(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """Hand in messages at a steady pace, until standard input ends; each is tried, host after host, until it is taken.
+
+    Returns what became of each: how often it was tried, and how often nobody knows whether it was taken.
+    """
+    ended = _end_of_input()
     done: list[dict[str, Any]] = []
     threads = [threading.Thread(target=_sender, args=(told, number, ended, done)) for number in range(told["senders"])]
     for thread in threads:
@@ -164,17 +221,17 @@ def _context(told: dict[str, Any]) -> ssl.SSLContext:
 def main() -> None:
     """Do what the first line of standard input tells, and answer with one line."""
     told = json.loads(sys.stdin.readline())
-    answer: object
+    do: dict[str, Callable[[], object]] = {
+        "submit": lambda: submit(told, told["host"], told["message"].encode("latin-1")),
+        "collect": lambda: collect(told, told["host"]),
+        "uidls": lambda: uidls(told, told["host"]),
+        "certificates": lambda: certificates(told, told["host"]),
+        "hold": lambda: hold(told, told["host"]),
+        "read": lambda: read(told, told["host"]),
+        "traffic": lambda: traffic(told),
+    }
     try:
-        match told["action"]:
-            case "submit":
-                answer = submit(told, told["host"], told["message"].encode("latin-1"))
-            case "collect":
-                answer = collect(told, told["host"])
-            case "uidls":
-                answer = uidls(told, told["host"])
-            case _:
-                answer = traffic(told)
+        answer = do[told["action"]]()
     except (Refused, Uncertain, OSError, poplib.error_proto, smtplib.SMTPException) as error:
         print(json.dumps({"error": repr(error)}))  # noqa: T201 - its answer
     else:

@@ -11,7 +11,7 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tests.provisioning import agency, playbook
 from tests.provisioning.network import DOMAIN
@@ -40,16 +40,18 @@ _TLS: Final = "/etc/ssl/gateway"
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """Traffic that goes on until it is stopped."""
+class Running(Generic[T]):
+    """What a party's software does until it is stopped."""
 
     process: subprocess.Popen[str]
 
-    def stop(self) -> list[dict[str, Any]]:
-        """End it, and return what became of each message (party.py tells what a record has)."""
+    def stop(self) -> T:
+        """End it, and return what it says (party.py tells what that is)."""
         said, _ = self.process.communicate(timeout=180)
-        answer: list[dict[str, Any]] = json.loads(said)["answer"]
-        return answer
+        answer: dict[str, T] = json.loads(said)
+        if "answer" not in answer:
+            raise PartyError(answer["error"])
+        return answer["answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +127,30 @@ class World:
         """Return the unique ids in an address's mailbox."""
         return list(self._party("client", gateway, address, {"action": "uidls"}))
 
+    def certificates(self, gateway: Guest) -> dict[str, str]:
+        """Return the certificate that each port of a gateway shows to the client guest."""
+        return dict(self._party("client", gateway, TRADER, {"action": "certificates"}))
+
     def traffic(
-        self, *gateways: Guest, sender: str = TRADER, every: float = 0.5, senders: int = 2, **told: object
-    ) -> Running:
+        self,
+        *gateways: Guest,
+        every: float = 0.5,
+        senders: int = 2,
+        sender: str = TRADER,
+        recipient: str = DECLARATIONS,
+    ) -> Running[list[dict[str, Any]]]:
         """Begin to hand in declarations from the client guest, in turn to these gateways."""
-        orders = {
+        return self.begin({
             **self._account(sender), "action": "traffic", "hosts": [gateway.hostname for gateway in gateways],
-            "recipients": [DECLARATIONS], "every": every, "senders": senders, "name": secrets.token_hex(4), **told,
-        }  # fmt: skip
+            "recipients": [recipient], "every": every, "senders": senders, "name": secrets.token_hex(4),
+        })  # fmt: skip
+
+    def hold(self, gateway: Guest, address: str) -> Running[int]:
+        """Begin to use one POP3 session."""
+        return self.begin({**self._account(address), "action": "hold", "host": gateway.hostname})
+
+    def begin(self, orders: Mapping[str, object]) -> Running[Any]:
+        """Have a party's software on the client guest do something until it is stopped."""
         process = subprocess.Popen(
             self.guest("client").command("python3", "/root/party.py"),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -177,6 +195,10 @@ class World:
         until = time.monotonic() + patience
         while missing() and time.monotonic() < until:
             time.sleep(0.5)
+        # What comes twice may come late: nothing may be on its way any more.
+        while any(map(queue, gateways)) and time.monotonic() < until:
+            time.sleep(0.5)
+        missing()
         return self._outcome(records, reports)
 
     def _outcome(self, records: Sequence[Mapping[str, Any]], reports: Sequence[Report]) -> Outcome:
@@ -246,6 +268,11 @@ def prepare(world: World) -> None:
     agency.prepare(server, world.authority.issue(server.hostname))
     for name in ("agency", "client"):
         world.guest(name).write("/root/party.py", _PARTY.read_text(encoding="utf-8"))
+
+
+def queue(gateway: Guest) -> list[str]:
+    """Return what is in a gateway's queue, a line of JSON each."""
+    return gateway.run("postqueue", "-c", "/etc/postfix-digipoort", "-j").splitlines()
 
 
 def wait_for(look: Callable[[], T], what: str, patience: float = 60) -> T:
