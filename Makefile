@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo up down test lint bench endurance package fuzz clean help
+.PHONY: demo up down test provision-test lint bench endurance package fuzz clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(STAMP) ## a trader and an agency exchange messages through a real gateway
 	$(BIN)/python -m tests.sandbox demo
@@ -22,6 +22,9 @@ down: $(STAMP) ## stop the sandbox and remove all it left
 
 test: lint ## lint, unit, property and integration tests, on real daemons
 	$(BIN)/pytest
+
+provision-test: $(STAMP) ## the Ansible roles on real Debian 12 and 13 guests, with several hosts; about ten minutes
+	PROVISION_RELEASES="bookworm trixie" $(BIN)/pytest tests/provisioning
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
