@@ -77,7 +77,9 @@ class Guest:
         return self._beside("console")
 
     def start(self, *, dies_with_us: bool) -> None:
-        """Copy the tree of its release if it has none yet, and begin to boot it."""
+        """Copy the tree of its release if it has none yet, and begin to boot it, unless it runs."""
+        if processes.number(self._beside("process")) is not None:
+            return
         if not self.root.exists():
             self._unpack()
         self.network.attach(self.name, self.address)

@@ -49,7 +49,9 @@ class Network:
         programs = {
             "names": (
                 *inside, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root",
-                "--no-resolv", "--no-hosts", f"--hostsdir={self.home / 'hosts'}", f"--local=/{DOMAIN}/", "--local=//",
+                # A process that changes its group is not ended any more when its parent is.
+                "--group=root", "--no-resolv", "--no-hosts", f"--hostsdir={self.home / 'hosts'}", f"--local=/{DOMAIN}/",
+                "--local=//",
                 "--address=/#/", f"--listen-address={ROUTER}", "--bind-interfaces",
             ),
             "relay": (sys.executable, "-m", "tests.provisioning.relay", self.bridge),
