@@ -38,7 +38,7 @@ endurance: $(STAMP) ## 5,000 messages while every daemon is killed once: what is
 	FAULT_MESSAGES=5000 $(BIN)/pytest -s -k postfix_dovecot_and_all_others tests/integration/test_faults.py
 
 package: ## dist/digipoort_VERSION_all.deb, for Debian 12 and 13; VERSION=0.1.1 names another version than pyproject.toml's
-	debian/build-deb $(VERSION)
+	debian/build-deb dist $(VERSION)
 
 fuzz: $(STAMP) ## ten minutes of coverage-guided fuzzing for each parser, two at a time; not in CI
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'

@@ -21,8 +21,8 @@ SUITE: Final = "trixie"
 PACKAGES: Final = (
     "dovecot-pop3d", "dovecot-lmtpd", "dovecot-auth-lua", "lua-socket", "postfix", "postfix-pcre", "postfix-lmdb",
     # What the package digipoort depends on: it is installed there too (tests/integration/test_package.py).
-    "python3", "python3-argon2", "python3-bcrypt", "python3-click", "python3-dotenv", "python3-milter", "python3-psycopg",
-    "python3-rich", "python3-structlog", "python3-systemd", "python3-tomli-w",
+    "python3", "python3-argon2", "python3-bcrypt", "python3-click", "python3-dotenv", "python3-milter",
+    "python3-psycopg", "python3-rich", "python3-structlog", "python3-systemd", "python3-tomli-w",
 )  # fmt: skip
 # What the sandbox's folders belong to must be the same numbers inside.
 USERS: Final = ("postfix", "dovecot", "dovenull")
