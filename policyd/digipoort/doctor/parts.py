@@ -33,6 +33,19 @@ class Part:
 
 # To add a part: write it, and name it here.
 PARTS: Final = (
+    Part("versions", "versions"),
+    Part("files", "settingsfiles"),
     # Two servers with 15 seconds each, and what libpq takes to find that a host is away.
     Part("directory", "chain", 90.0),
+    Part("tables", "tables"),
+    Part("units", "units"),
+    # Each socket and each door has seconds of its own.
+    Part("sockets", "sockets", 60.0),
+    Part("wiring", "wiring"),
+    Part("certificates", "certificates"),
+    Part("doors", "doors", 60.0),
+    Part("queue", "mailqueue"),
+    Part("mailboxes", "mailboxes"),
+    Part("disk", "space"),
+    Part("time", "timesync"),
 )
