@@ -17,16 +17,19 @@ import trustme
 from dotenv import dotenv_values
 from psycopg.conninfo import conninfo_to_dict
 
-from digipoort.doctor import postfixconfig, wiring
+from digipoort.doctor import commands, examination, host, postfixconfig, wiring
 from digipoort.doctor.findings import Level
+from digipoort.doctor.parts import PARTS
 from digipoort.doctor.wiring import Paths
+from digipoort.settings import AdminSettings, load, read_variables
 from tests.integration import pop3
 from tests.sandbox import layout as names
+from tests.sandbox import stacks
 from tests.sandbox.clients import compose
 from tests.sandbox.gateway import admin_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from digipoort.doctor.postfixconfig import PostfixConfig, Service
@@ -111,6 +114,25 @@ def test_a_fresh_sandbox_is_well(gateway: Gateway) -> None:
         "submission wired", "acceptance wired", "main.cf", "certificate", "hop", "agency client", "submission",
         "submissions", "acceptance", "pop3", "pop3s", "queue", "mailboxes", "postmaster", "disk", "time service",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("stack", ["2.4-lua-postfix-3.10"], indirect=True)
+def test_debian_13_is_well_too(gateway: Gateway, stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_there(words: Sequence[str | Path], *, stdin: str = "", user: commands.User | None = None) -> commands.Said:
+        # Who enters the other Debian's tree must be root.
+        del user
+        program, *rest = map(str, words)
+        return run_here(stacks.STACKS[stack].command(program, *rest), stdin=stdin)
+
+    run_here = commands.run
+    monkeypatch.setattr(commands, "run", run_there)
+    variables = read_variables(admin_environment(gateway.layout))
+    here = host.look(variables, load(AdminSettings, variables))
+    assert here.dovecot_version.startswith("2.4.")
+    found = examination.examine(here, PARTS)
+    assert [one for one in found if one.level is not Level.OK and one.check not in MACHINES] == []
+    (told,) = [one.found for one in found if one.check == "versions"]
+    assert "Postfix 3.10." in told
 
 
 def test_no_secret_is_told(gateway: Gateway, copy: Path) -> None:
