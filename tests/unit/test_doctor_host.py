@@ -304,7 +304,7 @@ def test_mailboxes_that_others_can_open(tmp_path: Path) -> None:
 
 ALL: Final = [
     *(Unit(name, loaded=True, active="active", enabled="disabled") for name in units.SERVICES),
-    Unit("digipoort.target", loaded=True, active="active", enabled="enabled"),
+    Unit("digipoort.target", loaded=True, active="active", enabled="enabled", starts=frozenset(units.SERVICES)),
 ]
 
 
@@ -324,6 +324,8 @@ def test_what_units_mean(change: Unit, level: Level, found: str) -> None:
 
 
 def test_units_that_nothing_starts_at_boot() -> None:
+    found = units.judge([*ALL[:-1], replace(ALL[-1], starts=frozenset(units.SERVICES[1:]))])
+    assert _only(found).found == "digipoort-policyd.service will not start at boot"
     found = units.judge([*ALL[:-1], replace(ALL[-1], enabled="disabled")])
     assert {one.level for one in found} == {Level.FAULT}
     assert len(found) == len(ALL)
@@ -332,13 +334,13 @@ def test_units_that_nothing_starts_at_boot() -> None:
 
 
 def test_what_systemctl_shows_is_read() -> None:
-    block = "Id={}\nLoadState={}\nActiveState=active\nUnitFileState=\nNRestarts=2\n"
+    block = "Id={}\nLoadState={}\nActiveState=active\nUnitFileState=\nNRestarts=2\nWants=x\nRequires=y z\n"
     shown = "\n".join(
         block.format(name, state) for name, state in (("a.service", "loaded"), ("b.service", "not-found"))
     )
     assert units.read(shown) == [
-        Unit("a.service", loaded=True, active="active", enabled="", restarts=2),
-        Unit("b.service", loaded=False, active="active", enabled="", restarts=2),
+        Unit("a.service", loaded=True, active="active", enabled="", restarts=2, starts=frozenset("xyz")),
+        Unit("b.service", loaded=False, active="active", enabled="", restarts=2, starts=frozenset("xyz")),
     ]
 
 

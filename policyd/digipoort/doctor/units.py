@@ -27,31 +27,32 @@ SERVICES: Final = (
     "digipoort-dovecot.service",
     "digipoort-postfix.service",
 )
-# A service is started at boot by itself, by its socket, or by the target.
-STARTERS: Final = ("digipoort.target",)
+TARGET: Final = "digipoort.target"
 PURGE: Final = "digipoort-purge.timer"
 # One or two are a slow database at boot.
 MANY_RESTARTS: Final = 5
-_AT_BOOT: Final = frozenset({"enabled", "enabled-runtime", "static", "indirect", "generated", "alias"})
-_PROPERTIES: Final = "Id,LoadState,ActiveState,UnitFileState,NRestarts"
+# `indirect`: its socket is what is enabled.
+_AT_BOOT: Final = frozenset({"enabled", "indirect", "generated", "alias"})
+_PROPERTIES: Final = "Id,LoadState,ActiveState,UnitFileState,NRestarts,Wants,Requires"
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What systemd says of a unit."""
+    """What systemd says of a unit; `starts` are those that are started with it."""
 
     name: str
     loaded: bool
     active: str
     enabled: str
     restarts: int = 0
+    starts: frozenset[str] = frozenset()
 
 
 def examine(host: Host) -> list[Finding]:
     """Ask systemd, where it runs."""
     if not RUNS.exists():
         return [ok(_CHECK, "systemd does not run here")]
-    names = (*SERVICES, *STARTERS, *([PURGE] if host.settings.mail_retention_days else []))
+    names = (*SERVICES, TARGET, *([PURGE] if host.settings.mail_retention_days else []))
     said = commands.run(["/usr/bin/systemctl", "show", f"--property={_PROPERTIES}", *names])
     if said.status != 0:
         return [warning(_CHECK, said.first_error, "systemctl status 'digipoort*'")]
@@ -65,7 +66,9 @@ def read(output: str) -> list[Unit]:
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         loaded = values.get("LoadState") == "loaded"
         restarts = int(values.get("NRestarts") or 0)
-        units.append(Unit(values["Id"], loaded, values["ActiveState"], values.get("UnitFileState", ""), restarts))
+        starts = frozenset(f"{values.get('Wants', '')} {values.get('Requires', '')}".split())
+        state, enabled = values["ActiveState"], values.get("UnitFileState", "")
+        units.append(Unit(values["Id"], loaded, state, enabled, restarts, starts))
     return units
 
 
@@ -73,7 +76,8 @@ def judge(units: Sequence[Unit]) -> list[Finding]:
     """Tell what does not run, and what will not after a boot."""
     if not any(unit.loaded for unit in units):
         return [warning(_CHECK, "systemd has none of the gateway's units", "the playbook; or no daemon starts at boot")]
-    by_target = any(unit.name in STARTERS and unit.enabled in _AT_BOOT for unit in units)
+    targets = [unit for unit in units if unit.name == TARGET and unit.enabled in _AT_BOOT]
+    by_target = frozenset[str]().union(*(unit.starts for unit in targets))
     found = []
     for unit in units:
         if not unit.loaded:
@@ -81,7 +85,7 @@ def judge(units: Sequence[Unit]) -> list[Finding]:
         elif unit.active not in {"active", "activating", "reloading"}:
             remedy = f"journalctl -u {unit.name}; systemctl start {unit.name}"
             found.append(fault(_CHECK, f"{unit.name} is {unit.active}", remedy))
-        if unit.loaded and unit.enabled not in _AT_BOOT and not by_target:
+        if unit.loaded and unit.enabled not in _AT_BOOT and unit.name not in by_target:
             found.append(fault(_CHECK, f"{unit.name} will not start at boot", f"systemctl enable {unit.name}"))
         if unit.restarts >= MANY_RESTARTS:
             text = f"{unit.name} was restarted {unit.restarts} times since it was started"
