@@ -54,7 +54,7 @@ def judge(asked: list[Asked]) -> list[Finding]:
     found = []
     for one in asked:
         if one.error:
-            remedy = "owner root, Postfix's group, folder 2750, files 0640; digipoort maps publish"
+            remedy = "the folder's group must be Postfix's, its mode 2750, files 0640; then digipoort maps publish"
             found.append(fault(_CHECK, f"Postfix's user gets no answer from {one.name}: {one.error}", remedy))
         elif one.answered != one.expected:
             remedy = "digipoort maps publish --force writes it anew"
