@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo up down test lint bench endurance fuzz clean help
+.PHONY: demo up down test test-unit test-integration provision-test lint bench endurance package fuzz clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(STAMP) ## a trader and an agency exchange messages through a real gateway
 	$(BIN)/python -m tests.sandbox demo
@@ -20,8 +20,18 @@ up: $(STAMP) ## start the sandbox; .instance/env tells clients what they need
 down: $(STAMP) ## stop the sandbox and remove all it left
 	$(BIN)/python -m tests.sandbox down
 
-test: lint ## lint, unit, property and integration tests, on real daemons
-	$(BIN)/pytest
+# Side by side, as they mostly wait: for daemons, databases and the clock. One after the other they take nearly twice as long.
+test: $(STAMP) ## lint, unit, property and integration tests, on real daemons
+	$(MAKE) --jobs --output-sync=target lint test-unit test-integration
+
+test-unit: $(STAMP)
+	$(BIN)/pytest tests/unit tests/property tests/provisioning/test_one_host.py
+
+test-integration: $(STAMP)
+	$(BIN)/pytest -o cache_dir=.pytest_cache/integration tests/integration
+
+provision-test: $(STAMP) ## the Ansible roles on real Debian 12 and 13 guests, with several hosts; about ten minutes
+	PROVISION_RELEASES="bookworm trixie" $(BIN)/pytest tests/provisioning
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -33,6 +43,9 @@ bench: $(STAMP) ## speed as ratios to a peer of the same run; not in CI
 
 endurance: $(STAMP) ## 5,000 messages while every daemon is killed once: what is lost, what is doubled; not in CI
 	FAULT_MESSAGES=5000 $(BIN)/pytest -s -k postfix_dovecot_and_all_others tests/integration/test_faults.py
+
+package: ## dist/digipoort_VERSION_all.deb, for Debian 12 and 13; VERSION=0.1.1 names another version than pyproject.toml's
+	debian/build-deb dist $(VERSION)
 
 fuzz: $(STAMP) ## ten minutes of coverage-guided fuzzing for each parser, two at a time; not in CI
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'

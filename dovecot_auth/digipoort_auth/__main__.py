@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
-from digipoort import daemon
+from digipoort import daemon, readiness
 from digipoort.activation import inherited_sockets
 from digipoort.directory.pool import open_pool
 from digipoort.passwords import hash_password
@@ -48,7 +48,7 @@ async def serve(settings: AuthdSettings, logger: FilteringBoundLogger) -> None:
         server = UnixServer(service, terminator=END_OF_LINE, max_request=MAX_LINE_OCTETS, admission=admission)
         await server.start(settings.authd_socket, inherited_sockets(os.environ))
         logger.info("authd_started", socket=str(settings.authd_socket))
-        await stop.wait()
+        await readiness.until(stop, f"answers on {settings.authd_socket}")
         cut_off = await server.stop(settings.drain_seconds)
     logger.info("authd_stopped", cut_off=cut_off)
 

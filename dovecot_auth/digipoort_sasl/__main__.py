@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from digipoort import daemon
+from digipoort import daemon, readiness
 from digipoort.activation import inherited_sockets
 from digipoort.peers import user_ids
 from digipoort.settings import SaslSettings
@@ -35,7 +35,7 @@ async def serve(settings: SaslSettings, logger: FilteringBoundLogger) -> None:
     server = RelayServer(relay, logger, peers=peers, max_connections=settings.sasl_connections)
     await server.start(settings.sasl_socket, inherited_sockets(os.environ))
     logger.info("sasl_started", socket=str(settings.sasl_socket))
-    await stop.wait()
+    await readiness.until(stop, f"answers on {settings.sasl_socket}")
     cut_off = await server.stop(settings.drain_seconds)
     logger.info("sasl_stopped", cut_off=cut_off)
 

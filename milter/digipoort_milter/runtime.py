@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import Milter
 import milter
 
+from digipoort import readiness
 from digipoort.activation import SOCKET_UMASK
-from digipoort_milter import acceptance, receipt, submission
+from digipoort_milter import acceptance, liveness, receipt, submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +48,10 @@ def serve(role_name: str, settings: MilterSettings, log: FilteringBoundLogger) -
     # pymilter has no other place for it.
     Milter.factory = role.session_factory(settings, log)
     log.info("milter_started", role=role_name, socket=str(socket))
+    liveness.watch(socket, f"answers on {socket}")
     try:
         Milter.runmilter(f"digipoort-{role_name}", f"unix:{socket}")
     finally:
+        readiness.stopping()
         socket.unlink(missing_ok=True)
         log.info("milter_stopped", role=role_name)

@@ -6,7 +6,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Final
 
-from digipoort import daemon
+from digipoort import daemon, readiness
 from digipoort.settings import MapsSettings
 from digipoort_maps.publisher import Publisher
 
@@ -23,10 +23,12 @@ def main() -> None:
 
     def end(_number: int, _frame: FrameType | None) -> None:
         stop.set()
+        readiness.stopping()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     logger.info("maps_started", folder=str(settings.maps_directory))
+    readiness.ready(f"publishes into {settings.maps_directory}")
     Publisher(settings, logger, stop).run()
     logger.info("maps_stopped")
 

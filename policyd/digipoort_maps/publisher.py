@@ -7,10 +7,11 @@ the last good maps stay.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
-from digipoort import mapcontents, mapfiles, maps
+from digipoort import mapcontents, mapfiles, maps, readiness
 from digipoort.directory import queries, session
 from digipoort.directory.outages import OutageLog
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 5.0
+# What a publication waits for has limits of its own, below this: another one, the directory, postmap for each table.
+LONGEST_PUBLICATION_SECONDS: Final = 3600.0
+# A DSN may name many servers, and have a connect_timeout.
+LONGEST_CONNECTING_SECONDS: Final = 600.0
 
 
 class Publisher:
@@ -44,11 +49,13 @@ class Publisher:
         """Publish, until `stop` is set."""
         while not self._stop.is_set():
             try:
-                with session.connected(self._settings.directory_dsn) as connection:
+                with contextlib.ExitStack() as connected:
+                    with readiness.patience(LONGEST_CONNECTING_SECONDS):
+                        connection = connected.enter_context(session.connected(self._settings.directory_dsn))
                     self._watch(connection)
             except session.DirectoryFaultError as error:
                 self._outages.unavailable(str(error))
-                self._stop.wait(RETRY_SECONDS)
+                readiness.pause(self._stop, RETRY_SECONDS)
 
     def _watch(self, connection: Connection[TupleRow]) -> None:
         """Look at the counter until told to stop. Raises psycopg.Error, which the connection's context explains."""
@@ -58,8 +65,9 @@ class Publisher:
             self._outages.answered()
             counter = int(row[0]) if row else None
             if counter != self._done or time.monotonic() >= self._due:
-                self._publish(counter)
-            self._stop.wait(self._settings.maps_poll_seconds)
+                with readiness.patience(LONGEST_PUBLICATION_SECONDS):
+                    self._publish(counter)
+            readiness.pause(self._stop, self._settings.maps_poll_seconds)
 
     def _publish(self, counter: int | None) -> None:
         """Publish unless an admin went back; what was refused is tried again at the next change or full check."""

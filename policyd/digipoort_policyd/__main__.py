@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
-from digipoort import daemon, resubmission
+from digipoort import daemon, readiness, resubmission
 from digipoort.activation import inherited_sockets
 from digipoort.directory.pool import open_pool
 from digipoort.settings import PolicydSettings
@@ -45,7 +45,7 @@ async def serve(settings: PolicydSettings, logger: FilteringBoundLogger) -> None
     await second.start(settings.resubmission_socket, inherited)
     pruning = asyncio.create_task(keep_pruned(memory))
     logger.info("policyd_started", socket=str(settings.policyd_socket))
-    await stop.wait()
+    await readiness.until(stop, f"answers on {settings.policyd_socket} and {settings.resubmission_socket}")
     pruning.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await pruning

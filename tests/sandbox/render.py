@@ -57,6 +57,7 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_logical_domains": names.LOGICAL_DOMAINS,
         "digipoort_mailbox_domain": names.MAILBOX_DOMAIN,
         "digipoort_postfix_config_directory": layout.postfix,
+        "digipoort_postfix_meta_directory": "/etc/postfix",
         "digipoort_queue_directory": layout.spool,
         "digipoort_data_directory": layout.postfix_data,
         "digipoort_maps_directory": layout.maps,
@@ -127,6 +128,7 @@ def variables(layout: Layout) -> dict[str, object]:
         "digipoort_mailbox_warnings": [80, 95],
         "digipoort_mail_retention_days": 0,
         "digipoort_postmaster_mailbox": names.POSTMASTER_MAILBOX,
+        "digipoort_settings": {},
     }
 
 
@@ -138,6 +140,7 @@ def render(layout: Layout, dsns: dict[str, str]) -> None:
     for program, group in PROGRAM_GROUPS.items():
         write_dsn = {"admin": dsns["write"], "policyd": dsns["resubmission"]}.get(program, "")
         own = {
+            "digipoort_program": program,
             "digipoort_directory_dsn": dsns[program],
             "digipoort_directory_write_dsn": write_dsn,
             "digipoort_rehash_dsn": dsns["rehash"] if program == "authd" else "",

@@ -1,0 +1,182 @@
+"""One gateway host from a bare Debian: it converges, stays as it is, serves parties over the network, and is sealed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.provisioning import agency, host
+from tests.provisioning.world import DECLARATIONS, INSPECTION, TRADER, wait_for
+from tests.sandbox.clients import body_of, compose, read_report, reference_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.provisioning.guest import Guest
+    from tests.provisioning.playbook import Played
+    from tests.provisioning.world import World
+    from tests.sandbox.clients import Report
+
+pytestmark = pytest.mark.timeout(900)
+MINUTES_TO_CONVERGE: Final = 3
+EXPOSURE: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A gateway that has converged, and how that went."""
+
+    world: World
+    gateway: Guest
+    inventory: Path
+    first: Played
+
+
+@pytest.fixture(scope="module")
+def site(release: str, package: Path, people: Callable[..., World], converge: Callable[..., Played]) -> Site:
+    world = people(release, ["gw1"])
+    gateway = world.guest("gw1")
+    world.identify(gateway)
+    inventory = world.inventory(["gw1"], variables={"digipoort_package_file": str(package)})
+    first = converge(inventory, what=f"{release}: first run on a bare Debian")
+    world.enter_parties(gateway)
+    return Site(world, gateway, inventory, first)
+
+
+def test_it_converges_in_time_and_nothing_has_failed(site: Site) -> None:
+    assert site.first.seconds < MINUTES_TO_CONVERGE * 60
+    assert site.first.changed > 0
+    assert site.gateway.state() == "running", site.gateway.failed_units()
+
+
+def test_a_second_run_changes_nothing(site: Site, converge: Callable[..., Played]) -> None:
+    before = host.started(site.gateway, (*host.DAEMONS, *host.MAIL))
+
+    again = converge(site.inventory, what="second run")
+
+    assert again.changed == 0, again.output
+    assert host.started(site.gateway, (*host.DAEMONS, *host.MAIL)) == before
+
+
+def test_a_check_tells_what_a_run_would_do_and_does_nothing(
+    site: Site, release: str, package: Path, converge: Callable[..., Played]
+) -> None:
+    folders = ("/etc", "/usr/lib/systemd", "/usr/lib/digipoort")
+    before = host.service(site.gateway, folders, host.MAIL)
+
+    same = converge(site.inventory, "--check", "--diff", what=f"{release}: check of what is")
+    # One setting of Postfix's, whose old and new line the difference must show.
+    other = site.world.inventory(
+        ["gw1"], variables={"digipoort_package_file": str(package), "digipoort_delay_warning_time": "5h"}
+    )
+    different = converge(other, "--check", "--diff", what=f"{release}: check of a changed setting")
+    site.world.inventory(["gw1"], variables={"digipoort_package_file": str(package)})
+
+    assert same.changed == 0, same.output
+    assert different.changed > 0
+    assert "-delay_warning_time = 4h" in different.output
+    assert "+delay_warning_time = 5h" in different.output
+    assert host.changes(before, host.service(site.gateway, folders, host.MAIL)) == []
+
+
+def test_a_declaration_goes_the_whole_road_over_the_network(site: Site) -> None:
+    message = compose(TRADER, DECLARATIONS, "Aangifte", "Zie bijlage.\n")
+    message.add_attachment(b"UNB+UNOC:3'\r\n" * 300, maintype="application", subtype="edifact", filename="a.edi")
+    raw = message.as_bytes()
+
+    site.world.submit(site.gateway, TRADER, DECLARATIONS, raw)
+    (receipt,) = wait_for(lambda: site.world.receipts(site.gateway, TRADER), "receipt")
+
+    assert receipt.action == "relayed"
+    assert receipt.fields["final-recipient"] == f"rfc822; {DECLARATIONS}"
+    assert receipt.returned["x-digipoort-digest"] == f"sha256={hashlib.sha256(body_of(raw)).hexdigest()}"
+    reference = receipt.returned["x-digipoort-reference"]
+    (copy,) = wait_for(lambda: _copies(site, reference), "copy at the agency")
+    assert body_of(copy) == body_of(raw)
+
+
+def test_the_agency_answers_into_the_traders_mailbox(site: Site) -> None:
+    raw = compose(DECLARATIONS, TRADER, "Antwoord", "CUSRES\n").as_bytes()
+
+    site.world.submit(site.gateway, DECLARATIONS, TRADER, raw, guest="agency")
+    (answer,) = wait_for(lambda: site.world.collect(site.gateway, TRADER), "answer")
+
+    assert read_report(answer) is None
+    assert body_of(answer) == body_of(raw)
+    (receipt,) = wait_for(lambda: _copies(site, reference_of(answer)), "receipt at the agency")
+    report = read_report(receipt)
+    assert report is not None
+    assert report.action == "relayed"
+
+
+def test_a_refusal_is_a_negative_receipt_that_discloses_nothing(site: Site) -> None:
+    site.world.submit(site.gateway, TRADER, INSPECTION, compose(TRADER, INSPECTION, "Geweigerd", "x\n").as_bytes())
+    found: list[Report] = []
+
+    def both() -> bool:
+        found.extend(site.world.receipts(site.gateway, TRADER))
+        return len(found) == 2
+
+    wait_for(both, "two receipts")
+    assert sorted(report.action for report in found) == ["failed", "relayed"]
+    assert not any(agency.REFUSED.encode() in report.raw for report in found)
+    assert not any(agency.PHYSICAL_DOMAIN.encode() in report.raw for report in found)
+
+
+def test_each_daemon_is_sealed(site: Site, say: Callable[[str], None]) -> None:
+    ours = host.exposure(site.gateway, host.DAEMONS)
+    mail = host.exposure(site.gateway, host.MAIL)
+    for unit, level in (ours | mail).items():
+        say(f"  exposure {level:4.1f}  {unit}")
+
+    assert set(ours) == set(host.DAEMONS)
+    assert set(mail) == set(host.MAIL)
+    assert {unit: level for unit, level in ours.items() if level > EXPOSURE} == {}
+
+
+def test_only_the_ports_that_are_configured_are_open(site: Site, say: Callable[[str], None]) -> None:
+    ports = host.ports(site.gateway)
+    for line in ports:
+        say(f"  port     {line}")
+
+    reachable = {line.split()[0].rpartition(":")[2] for line in ports if not line.startswith(("127.", "[::1]"))}
+    assert reachable == {"587", "465", "110", "995"}
+    assert any(line.startswith("127.0.0.1:10587 ") for line in ports)
+
+
+def test_files_are_for_those_who_need_them(site: Site, say: Callable[[str], None]) -> None:
+    lines = host.modes(
+        site.gateway, "/etc/digipoort", "/etc/postfix-digipoort", "/etc/dovecot-digipoort", "/run/digipoort",
+        "/run/digipoort-milter", "/var/lib/digipoort",
+    )  # fmt: skip
+    for line in lines:
+        say(f"  mode     {line}")
+
+    assert lines
+    assert [line for line in lines if line[8] == "w"] == [], "writable for everybody"
+    private = [line for line in lines if line.endswith((".env", ".key"))]
+    assert private
+    assert [line for line in private if not line.startswith("-rw------- root:root")] == []
+    assert [line for line in lines if line[0] == "s" and line[7:10] != "---"] == [], "sockets open to everybody"
+
+
+def test_the_admins_doctor_finds_the_host_well(site: Site) -> None:
+    said = site.gateway.run("digipoort", "doctor")
+    assert "fault" not in said
+
+
+def test_a_boot_brings_everything_back(site: Site) -> None:
+    site.gateway.reboot(dies_with_us=True)
+
+    site.world.submit(site.gateway, TRADER, DECLARATIONS, compose(TRADER, DECLARATIONS, "Na", "x\n").as_bytes())
+    (receipt,) = wait_for(lambda: site.world.receipts(site.gateway, TRADER), "receipt")
+    assert receipt.action == "relayed"
+    assert site.gateway.state() == "running", site.gateway.failed_units()
+
+
+def _copies(site: Site, reference: str) -> list[bytes]:
+    return [mail for mail in agency.received(site.world.guest("agency")) if reference.encode() in mail]

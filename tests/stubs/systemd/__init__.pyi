@@ -1,0 +1,1 @@
+# Stubs of python3-systemd, as far as it is used.
