@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from digipoort.doctor import runningcode, upgraded
+from digipoort.doctor import commands, runningcode, upgraded
 from digipoort.doctor.findings import Level
 from digipoort.doctor.runningcode import Outdated, Unit
 
@@ -70,12 +71,12 @@ def test_nothing_is_old() -> None:
 
 def test_a_real_process_whose_program_was_replaced(mocker: MockerFixture, tmp_path: Path) -> None:
     """The pattern asks for /usr or /lib, where packages are: here it is told of any folder."""
-    mocker.patch.object(runningcode, "_REPLACED", runningcode.re.compile(r"^\S+ ..x.\s.*? (/.+) \(deleted\)$", 8))
+    mocker.patch.object(runningcode, "_REPLACED", re.compile(r"^\S+ ..x.\s.*? (/.+) \(deleted\)$", re.MULTILINE))
     program = tmp_path / "sleeper"
     shutil.copy("/usr/bin/sleep", program)
     with subprocess.Popen([program, "60"]) as process:
         shown = f"Id=x.service\nMainPID={process.pid}\nControlGroup=\n"
-        mocker.patch.object(runningcode.commands, "run", return_value=runningcode.commands.Said(0, shown, ""))
+        mocker.patch.object(commands, "run", return_value=commands.Said(0, shown, ""))
         try:
             before = runningcode.look()
             program.unlink()
@@ -105,8 +106,11 @@ def test_each_service_that_is_old_is_started_anew(mocker: MockerFixture) -> None
         Outdated("digipoort-postfix.service", frozenset(), frozenset({"/usr/lib/postfix/sbin/smtpd"})),
     ]
     mocker.patch.object(runningcode, "look", return_value=old)
-    statuses = [subprocess.CompletedProcess([], 1), subprocess.CompletedProcess([], 0)]
-    run = mocker.patch.object(upgraded.subprocess, "run", side_effect=statuses)
+    statuses: list[subprocess.CompletedProcess[str]] = [
+        subprocess.CompletedProcess([], 1),
+        subprocess.CompletedProcess([], 0),
+    ]
+    run = mocker.patch("digipoort.doctor.upgraded.subprocess.run", side_effect=statuses)
     with pytest.raises(SystemExit) as ended:
         upgraded.main()
     # One that fails keeps no other from its turn.
@@ -123,11 +127,10 @@ def test_it_waits_until_the_lock_was_free_for_a_while(mocker: MockerFixture, tmp
     locked = f"1: POSIX  ADVISORY  WRITE 1 fd:01:{lock.stat().st_ino} 0 EOF\n"
     kernel = mocker.Mock()
     kernel.read_text.side_effect = ["", locked, "", locked, *[""] * 100]
-    clock = iter(range(1000))
     mocker.patch.object(upgraded, "_DPKG_LOCKS", (lock, tmp_path / "none"))
     mocker.patch.object(upgraded, "_KERNEL_LOCKS", kernel)
-    mocker.patch.object(upgraded.time, "monotonic", lambda: float(next(clock)))
-    mocker.patch.object(upgraded.time, "sleep")
+    mocker.patch("digipoort.doctor.upgraded.time.monotonic", side_effect=map(float, range(1000)))
+    mocker.patch("digipoort.doctor.upgraded.time.sleep")
     upgraded.wait_for_dpkg()
     # Four looks until it was free for good, then those of QUIET_SECONDS, a second each here.
     assert kernel.read_text.call_count == 4 + upgraded.QUIET_SECONDS - 1

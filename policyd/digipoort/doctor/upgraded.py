@@ -25,7 +25,7 @@ _INODE_FIELD: Final = 5
 
 
 def main() -> None:
-    """Wait until dpkg has done, then restart or reload what runs older files than are installed; exit 1 if one fails."""
+    """Wait until dpkg has done, then restart or reload what is old; exit 1 if one failed."""
     wait_for_dpkg()
     failed = False
     for one in runningcode.look():
