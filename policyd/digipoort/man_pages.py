@@ -25,8 +25,8 @@ _BLOCK: Final = re.compile(
     r'^(\.\\" (commands|settings)(?: (\w+))?: generated\n).*?^(\.\\" end\n)', re.MULTILINE | re.DOTALL
 )
 _QUOTED: Final = re.compile(r"`([^`]+)`")
-# A hyphen that belongs to what is typed: a minus in a man page, so that it can be copied.
-_TYPED: Final = re.compile(r"(?<![\w-])--?(?=\w)|(?<=\w)-(?=\w)(?=[\w-]*(?:\.|@))")
+# A word that is typed rather than read: an option, a path, an address, a name with a dot in it.
+_TYPED: Final = re.compile(r"(?<!\w)-\S+|\S*[/@=_]\S*|\S*\w[.:]\w\S*")
 _PREFORMATTED: Final = "\b\n"
 _WIDTH: Final = 120
 # Of the program itself, told once.
@@ -132,13 +132,25 @@ def _settings_of(program: str) -> Iterator[str]:
 
 def _text(words: str) -> str:
     """Return running text: what is typed can be copied, quoted commands are bold."""
-    escaped = _TYPED.sub(lambda hyphens: hyphens[0].replace("-", "\\-"), words.replace("\\", "\\e"))
-    return _line(_QUOTED.sub(r"\\fB\1\\fR", escaped))
+    read, *others = _QUOTED.split(words)
+    pieces = [_readable(read)]
+    for quoted, after in zip(others[::2], others[1::2], strict=True):
+        pieces += [f"\\fB{_escaped(quoted)}\\fR", _readable(after)]
+    return _line("".join(pieces))
 
 
 def _literal(words: str) -> str:
     """Return what is typed as it stands."""
-    return _line(words.replace("\\", "\\e").replace("-", "\\-"))
+    return _line(_escaped(words))
+
+
+def _readable(words: str) -> str:
+    return _TYPED.sub(lambda typed: typed[0].replace("-", "\\-"), words.replace("\\", "\\e"))
+
+
+def _escaped(words: str) -> str:
+    # A mere hyphen would be shown as a longer one, which no shell takes.
+    return words.replace("\\", "\\e").replace("-", "\\-")
 
 
 def _line(words: str) -> str:

@@ -61,6 +61,12 @@ def test_a_setting_says_who_reads_it_and_its_default() -> None:
     assert "LOGICAL_DOMAINS policyd, milter, admin, maps: domains of logical addresses" in shown
 
 
+def test_a_path_has_minus_signs_and_a_word_hyphens() -> None:
+    text = (CHECKOUT / "man" / "digipoort.env.5").read_text(encoding="utf-8")
+    assert "Default: /etc/postfix\\-digipoort\n" in text
+    assert "DGP-9002" in text
+
+
 def test_a_daemon_names_its_settings() -> None:
     shown = " ".join(read(CHECKOUT / "man" / "digipoort-sasl.8").split())
     assert "SASL_SOCKET, DOVECOT_AUTH_SOCKET, SASL_PEERS, SASL_DEADLINE, SASL_CONNECTIONS, DRAIN_SECONDS." in shown

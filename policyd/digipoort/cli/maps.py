@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,8 @@ from digipoort.cli import frame, output
 from digipoort.cli.commands import Commands
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from structlog.typing import FilteringBoundLogger
 
     from digipoort.settings import AdminSettings
@@ -33,7 +36,7 @@ def publish(*, allow_older: bool, force: bool) -> None:
     \b
     Example:  digipoort maps publish
     """
-    settings = frame.admin_settings()
+    settings = _publisher_settings()
     logger = _configured_log(settings)
     try:
         published = publication.publish(settings, allow_older=allow_older, force=force)
@@ -55,7 +58,7 @@ def rollback(*, generation: int | None) -> None:
     Examples: digipoort maps rollback
               digipoort maps rollback --generation 3
     """
-    settings = frame.admin_settings()
+    settings = _publisher_settings()
     logger = _configured_log(settings)
     published = publication.roll_back(settings, generation)
     logger.warning("maps_rolled_back", **published.told())
@@ -75,7 +78,7 @@ def diff() -> None:
     Example:  digipoort maps diff
     """
     lines = 0
-    for name, mark, line in publication.differences(frame.admin_settings()):
+    for name, mark, line in publication.differences(_publisher_settings()):
         click.echo(output.printable(f"{mark} {name}: {line.decode('utf-8', 'replace').rstrip()}"))
         lines += 1
     if not lines:
@@ -94,6 +97,24 @@ def list_generations(*, as_json: bool) -> None:
         (one.number, one.counter, one.published_at) for one in generations.kept(frame.admin_settings().maps_directory)
     ]
     output.show(("generation", "change", "published"), rows, as_json=as_json)
+
+
+def _publisher_settings() -> AdminSettings:
+    """Return the settings, and give up root for the owner of the maps: `digipoort-maps` must be able to change them."""
+    settings = frame.admin_settings()
+    become_owner_of(settings.maps_directory)
+    return settings
+
+
+def become_owner_of(folder: Path) -> None:
+    """Let a process of root's go on as the folder's owner, with its group and no other. Raises OSError."""
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+        # libpq takes a certificate of root's that it may not read for a fault.
+        os.environ["HOME"] = "/nonexistent"
 
 
 def _configured_log(settings: AdminSettings) -> FilteringBoundLogger:
