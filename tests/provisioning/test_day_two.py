@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -68,21 +69,25 @@ def test_a_new_version_and_the_one_before_lose_nothing(site: Site, release: str,
 
 def test_a_renewed_certificate_is_served_without_a_restart(site: Site) -> None:
     before = host.started(site.gateway, UNITS)
-    old = site.world.certificates(site.gateway)
     session = site.world.hold(site.gateway, OTHER)
     traffic = site.world.traffic(site.gateway)
 
-    site.world.identify(site.gateway)
-    new = site.gateway.run("cat", "/etc/ssl/gateway/gateway.pem")
+    # Twice: Dovecot 2.4.1's master dies at a second reload when it has a name of its own.
+    for _ in range(2):
+        old = site.world.certificates(site.gateway)
+        site.world.identify(site.gateway)
+        new = _plain(site.gateway.run("cat", "/etc/ssl/gateway/gateway.pem"))
+        assert new not in map(_plain, old.values())
+        wait_for(functools.partial(_shows, site, new), "new certificate on all ports", 60)
 
-    def renewed() -> bool:
-        return {_plain(shown) for shown in site.world.certificates(site.gateway).values()} == {_plain(new)}
-
-    wait_for(renewed, "new certificate on all ports", 60)
-    assert _plain(new) not in {_plain(shown) for shown in old.values()}
     assert session.stop() > 1
-    site.unharmed("a renewed certificate", traffic)
+    site.unharmed("two renewed certificates", traffic)
     assert host.started(site.gateway, UNITS) == before
+    assert site.gateway.state() == "running", site.gateway.failed_units()
+
+
+def _shows(site: Site, certificate: str) -> bool:
+    return {_plain(one) for one in site.world.certificates(site.gateway).values()} == {certificate}
 
 
 def test_directory_and_mailboxes_come_back_from_a_backup(site: Site, release: str) -> None:

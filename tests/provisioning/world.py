@@ -147,8 +147,11 @@ class World:
         })  # fmt: skip
 
     def hold(self, gateway: Guest, address: str) -> Running[int]:
-        """Begin to use one POP3 session."""
-        return self.begin({**self._account(address), "action": "hold", "host": gateway.hostname})
+        """Open one POP3 session, and begin to use it."""
+        running = self.begin({**self._account(address), "action": "hold", "host": gateway.hostname})
+        assert running.process.stdout is not None
+        assert running.process.stdout.readline() == "open\n"
+        return running
 
     def begin(self, orders: Mapping[str, object]) -> Running[Any]:
         """Have a party's software on the client guest do something until it is stopped."""
