@@ -26,10 +26,11 @@ test: lint ## lint, unit, property and integration tests, on real daemons
 provision-test: $(STAMP) ## the Ansible roles on real Debian 12 and 13 guests, with several hosts; about ten minutes
 	PROVISION_RELEASES="bookworm trixie" $(BIN)/pytest tests/provisioning
 
-lint: $(STAMP) ## ruff and mypy --strict
+lint: $(STAMP) ## ruff, mypy --strict, yamllint and ansible-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd ansible && PATH="$(CURDIR)/$(BIN):$$PATH" yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
 
 bench: $(STAMP) ## speed as ratios to a peer of the same run; not in CI
 	$(BIN)/python -m tests.bench
