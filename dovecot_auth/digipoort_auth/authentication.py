@@ -32,7 +32,7 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     NETWORK_DENIED = "network-denied"
     WRONG_PASSWORD = "wrong-password"  # noqa: S105 - a reason
-    # Not looked at: the network had this very password refused for this login a moment ago.
+    # Not looked at: the network had this very password refused for this login and service a moment ago.
     REPEATED = "repeated"
 
 

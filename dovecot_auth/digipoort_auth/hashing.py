@@ -15,6 +15,7 @@ from digipoort.passwords import hash_password, verify_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from digipoort.hashcost import HashCost
 
@@ -139,20 +140,27 @@ class HashWorkers:
     async def _compute(self, work: Callable[[], ResultT]) -> ResultT:
         if self._closed:
             raise HashQueueFull
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[ResultT] = loop.create_future()
         try:
-            computed = asyncio.get_running_loop().run_in_executor(self._executor, work)
+            computing = self._executor.submit(work)
         except BaseException:
             self._give_worker_back()
             raise
-        # A thread cannot be cancelled: its place is free when it is done, not when its caller has given up.
-        computed.add_done_callback(self._computed)
-        return await asyncio.shield(computed)
+        # Not run_in_executor: what is awaited there ends when its caller gives up, but a thread's place is free when
+        # its work is done. Shielding would do, for two more turns of the event loop at each login.
+        computing.add_done_callback(lambda computed: loop.call_soon_threadsafe(self._computed, computed, answer))
+        return await answer
 
-    def _computed(self, computed: asyncio.Future[ResultT]) -> None:
+    def _computed(self, computed: Future[ResultT], answer: asyncio.Future[ResultT]) -> None:
         self._give_worker_back()
-        if not computed.cancelled():
-            # Fetched, so that asyncio does not report a failure whose caller has gone.
-            computed.exception()
+        # Cancelled, when its caller has given up.
+        if answer.done():
+            return
+        if (error := computed.exception()) is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(computed.result())
 
     def _give_worker_back(self) -> None:
         if not self._wake_next():

@@ -89,7 +89,7 @@ def policy_of(settings: AuthdSettings) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One login attempt: `login` in lower case, `network` as `network_of` has it, and a mark of the password."""
+    """One login attempt: `login` in lower case, `network` as `network_of` has it, a mark of service and password."""
 
     login: str
     network: str
@@ -129,7 +129,7 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """The pair had this very password refused a moment ago: it is wrong still, and not verified again."""
+    """The pair had this very password refused for this service a moment ago: it is not verified again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,13 +271,16 @@ class Limits:
         """Return the number of counts that are remembered."""
         return sum(map(len, self._tables.values()))
 
-    def attempt(self, login: bytes, address: bytes, password: bytes) -> Attempt:
-        """Return what is counted of a request; the mark cannot be turned back into the password."""
+    def attempt(self, service: bytes, login: bytes, address: bytes, password: bytes) -> Attempt:
+        """Return what is counted of a request; the mark cannot be turned back into the password.
+
+        The service is in it: what is refused for POP3, because the credential is for submission only, is not for SMTP.
+        """
         name = login.lower()
         return Attempt(
             name.decode("ascii") if _LOGIN.fullmatch(name) else NO_LOGIN,
             network_of(address, self._policy.prefix4, self._policy.prefix6),
-            int.from_bytes(blake2b(password, digest_size=_MARK_OCTETS, key=self._key).digest()),
+            int.from_bytes(blake2b(service + b"\0" + password, digest_size=_MARK_OCTETS, key=self._key).digest()),
         )
 
     def wait(self, attempt: Attempt, now: float) -> Limited | None:

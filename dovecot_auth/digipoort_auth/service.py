@@ -133,7 +133,7 @@ class AuthService:
     async def _verdict(self, request: VerifyRequest) -> Accepted | Refused | Limited:
         """Decide on a login when its turn has come, unless it has to wait for longer."""
         parts = self._parts
-        attempt = parts.limits.attempt(request.login, request.client, request.password)
+        attempt = parts.limits.attempt(request.service, request.login, request.client, request.password)
         async with parts.turns.turn(attempt) as limited:
             if isinstance(limited, Repeated):
                 return Refused(Refusal.REPEATED, repeated=True)

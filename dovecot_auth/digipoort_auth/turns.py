@@ -65,6 +65,8 @@ class Turns:
             behind = answer.place
 
     def _queue_to_join(self, attempt: Attempt) -> Place | None:
+        if not self._waiting:
+            return None
         now = self._clock()
         if self._limits.wait(attempt, now) is not None:
             return None

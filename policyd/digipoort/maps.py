@@ -191,6 +191,14 @@ def published_counter(folder: Path) -> int | None:
     return None if state is None else state.counter
 
 
+def published_age(folder: Path, now: float) -> float | None:
+    """Return how many seconds before `now` this host's maps were published, None when none are."""
+    try:
+        return now - (folder / _COUNTER).stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
 def map_type(settings: AdminSettings) -> str:
     """Return the type of the tables, Postfix's own unless set. Raises PublishError and mapfiles.PostfixCommandError."""
     config = str(settings.postfix_config_directory)

@@ -84,7 +84,7 @@ class UnixServer:
         if self._listener is not None:
             self._listener.remove()
         under_way = [answering for connection in self._connections if (answering := connection.finish()) is not None]
-        late: set[asyncio.Task[bytes]] = set()
+        late: set[asyncio.Task[None]] = set()
         if under_way:
             _, late = await asyncio.wait(under_way, timeout=drain_seconds)
             for task in late:
@@ -118,13 +118,13 @@ class _Connection(asyncio.Protocol):
         self._most_kept = most_kept
         self._connections = connections
         self._transport: asyncio.Transport | None = None
-        self._answering: asyncio.Task[bytes] | None = None
+        self._answering: asyncio.Task[None] | None = None
         self._read_nothing = False  # whether the transport was told so
         self._replies_wait = False
         self._ended = False
         self._finishing = False
 
-    def finish(self) -> asyncio.Task[bytes] | None:
+    def finish(self) -> asyncio.Task[None] | None:
         """Take no other request; return the task of the one under way, after which the connection is closed."""
         self._finishing = True
         if self._answering is None and self._transport is not None:
@@ -177,8 +177,7 @@ class _Connection(asyncio.Protocol):
                 request = self._requests.take()
                 if request is not None:
                     # A task for each: a client with a thousand requests must not keep the others out.
-                    self._answering = asyncio.get_running_loop().create_task(self._service.answer(request))
-                    self._answering.add_done_callback(self._answered)
+                    self._answering = asyncio.get_running_loop().create_task(self._answer(request))
                 elif self._ended:
                     self._requests.end()
                     self._transport.close()
@@ -195,24 +194,28 @@ class _Connection(asyncio.Protocol):
             self._read_nothing = full
             (self._transport.pause_reading if full else self._transport.resume_reading)()
 
-    def _answered(self, answering: asyncio.Task[bytes]) -> None:
-        """Write the reply to a request and go on to the next one."""
-        self._answering = None
-        if self._transport is None or answering.cancelled():
-            self._close()
-            return
-        fault = answering.exception()
-        if fault is None:
-            self._transport.write(answering.result())
-            if self._finishing:
-                self._close()
-            else:
-                self._proceed()
-        elif isinstance(fault, RequestMalformed):
+    async def _answer(self, request: bytes) -> None:
+        """Reply to a request; what no service may raise ends the connection."""
+        try:
+            reply = await self._service.answer(request)
+        except RequestMalformed as fault:
             self._end_with(fault)
-        else:
+        except BaseException:
             self._close()
-            raise fault
+            raise
+        else:
+            self._answered(reply)
+
+    def _answered(self, reply: bytes) -> None:
+        """Write a reply and go on to the next request."""
+        self._answering = None
+        if self._transport is None:
+            return
+        self._transport.write(reply)
+        if self._finishing:
+            self._close()
+        else:
+            self._proceed()
 
     def _end_with(self, fault: RequestMalformed) -> None:
         if self._transport is not None:

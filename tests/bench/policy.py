@@ -11,8 +11,6 @@ import itertools
 import operator
 import random
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from digipoort_policyd.protocol import format_reply
 from tests.bench import clients, large_directory
 from tests.bench.clients import SECONDS, WARM_UP
 from tests.bench.rounds import Side, compare
+from tests.bench.syslog_daemon import running_syslog, wait_for
 from tests.postgres import private_cluster
 from tests.unit.policyd_process import running_policyd
 
@@ -140,33 +139,11 @@ def policyd(dsn: str) -> Iterator[Path]:
         folder = Path(name)
         # As on a host: Postfix reaches the socket as a member of its group.
         folder.chmod(0o755)
-        syslog = folder / "syslog.sock"
-        stack.enter_context(_syslog(syslog, folder / "mail.log"))
+        syslog = stack.enter_context(running_syslog(folder))
         settings = {"DIRECTORY_DSN": dsn, "DIRECTORY_WRITE_DSN": dsn, "SYSLOG_SOCKET": str(syslog)}
         stack.enter_context(running_policyd(folder, "postfix", **settings))
-        _wait_for(folder / "policyd.sock")
+        wait_for(folder / "policyd.sock")
         yield folder / "policyd.sock"
-
-
-@contextlib.contextmanager
-def _syslog(address: Path, log: Path) -> Iterator[None]:
-    """Run the sandbox's syslog: who logs to nobody is measured without what a log line costs."""
-    program = [sys.executable, "-m", "tests.sandbox.syslogd", str(address), str(log), "gateway"]
-    process = subprocess.Popen(program)
-    try:
-        _wait_for(address)
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{path.name} was never made")
-        time.sleep(0.02)
 
 
 def _daemon_rate(path: Path, asked: Sequence[Question], connections: int) -> float:

@@ -58,7 +58,7 @@ service auth-worker {{
   extra_groups = dovecot
 }}
 """
-# Dovecot's own query answers the same question: password, services, mailbox.
+# Dovecot's own query answers the same question: password, services, party, period, networks, mailbox.
 SQL_CONFIG: Final = """
 driver = pgsql
 connect = host={host} dbname={dbname} user={user} password={password}
@@ -66,7 +66,10 @@ default_pass_scheme = CRYPT
 password_query = SELECT c.login AS user, c.password_hash AS password, \\
   '{mail}/' || t.mailbox AS userdb_home, {uid} AS userdb_uid, {uid} AS userdb_gid \\
   FROM credential c JOIN party p ON p.id = c.party_id JOIN target t ON t.id = c.mailbox_id \\
-  WHERE c.login = '%u' AND c.active AND p.active AND 'pop3' = ANY (c.services)
+  WHERE c.login = '%u' AND c.active AND p.active AND 'pop3' = ANY (c.services) \\
+  AND coalesce((now() AT TIME ZONE 'Europe/Amsterdam')::date >= c.valid_from, true) \\
+  AND coalesce((now() AT TIME ZONE 'Europe/Amsterdam')::date <= c.valid_until, true) \\
+  AND (cardinality(c.networks) = 0 OR inet '%r' <<= ANY (c.networks))
 """
 _PASSDB: Final = re.compile(r"passdb \{.*?\n\}\n", re.DOTALL)
 # Between connections the processes are kept, as where many log in.

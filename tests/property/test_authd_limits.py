@@ -41,13 +41,13 @@ class Attempts(RuleBasedStateMachine):
         self.limits.succeeded(self._honest(), self.now)
 
     def _honest(self) -> Attempt:
-        return self.limits.attempt(*HONEST, b"right")
+        return self.limits.attempt(b"pop3", *HONEST, b"right")
 
     @rule(login=logins | st.just(HONEST[0]), network=networks | st.just(HONEST[1]), password=passwords)
     def begin(self, login: bytes, network: bytes, password: bytes) -> None:
         """Verify only what does not wait, and never more at once than may still fail."""
         assume((login, network) != HONEST)
-        attempt = self.limits.attempt(login, network, password)
+        attempt = self.limits.attempt(b"pop3", login, network, password)
         answer = self.limits.begin(attempt, self.now)
         assert isinstance(answer, Limited) is (self.limits.wait(attempt, self.now) is not None)
         if isinstance(answer, Turn):
@@ -135,7 +135,7 @@ class Table(RuleBasedStateMachine):
         for step in range(30):
             self.number += 1
             address = f"10.{step % networks >> 8}.{step % networks & 255}.1".encode()
-            attempt = self.limits.attempt(b"l%d" % (self.number % logins), address, b"%d" % self.number)
+            attempt = self.limits.attempt(b"pop3", b"l%d" % (self.number % logins), address, b"%d" % self.number)
             self.limits.failed(attempt, self.now)
         self.now += seconds
 

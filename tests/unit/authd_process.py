@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from digipoort_auth.checkpassword import request
+from tests.unit.connections import WAIT_SECONDS, connected
 from tests.unit.directory_samples import SETTINGS
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
-
-WAIT_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,7 @@ class Authd:
     @contextlib.contextmanager
     def connected(self) -> Iterator[socket.socket]:
         """Yield a connection."""
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(WAIT_SECONDS)
-            client.connect(str(self.path))
+        with connected(self.path) as client:
             yield client
 
     def verify(self, login: str, password: str, client: str = "192.0.2.1", service: str = "pop3") -> bytes:
@@ -76,20 +72,10 @@ def running_authd(folder: Path, **settings: str) -> Iterator[Authd]:
             [sys.executable, "-m", "digipoort_auth"], env=environment, stdin=subprocess.DEVNULL, stderr=log
         )
     try:
-        _wait_until_it_listens(path, process)
+        connected(path).close()
         yield Authd(process.pid, path, log_file)
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(WAIT_SECONDS)
     if status != 0:
         raise RuntimeError(f"authd ended with {status}: {log_file.read_text(encoding='utf-8')}")
-
-
-def _wait_until_it_listens(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                return
-        time.sleep(0.02)
-    raise RuntimeError(f"authd does not listen on {path}")

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from digipoort.resubmission import History, Question, Request, Submitted, format_question, parse_answer
+from tests.unit.connections import WAIT_SECONDS, connected
 from tests.unit.directory_samples import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import socket
+    from collections.abc import Iterator
     from pathlib import Path
 
-WAIT_SECONDS: Final = 20.0
 ALLOWED: Final = "DUNNO"
 _ACCEPTANCE: Final = (
     b"request=smtpd_access_policy\nprotocol_state=RCPT\npolicy_context=acceptance\n"
@@ -35,11 +34,11 @@ class Policyd:
 
     def asks(self) -> contextlib.closing[Client]:
         """Return a connection as one of Postfix's smtpd has it."""
-        return contextlib.closing(Client(_connected(self.sockets / "policyd.sock")))
+        return contextlib.closing(Client(connected(self.sockets / "policyd.sock")))
 
     def remembers(self) -> contextlib.closing[Client]:
         """Return a connection as a milter has it."""
-        return contextlib.closing(Client(_connected(self.sockets / "resubmission.sock")))
+        return contextlib.closing(Client(connected(self.sockets / "resubmission.sock")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +88,3 @@ def running_policyd(folder: Path, group: str | None = None, **settings: str) -> 
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_SECONDS) == 0
-
-
-def until(look: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
-    """Wait until `look` finds something true."""
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def _connected(path: Path) -> socket.socket:
-    """Return a connection to a socket that may not be there yet."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        client = socket.socket(socket.AF_UNIX)
-        client.settimeout(WAIT_SECONDS)
-        try:
-            client.connect(str(path))
-        except OSError:
-            client.close()
-            assert time.monotonic() < deadline, f"nobody listens on {path}"
-            time.sleep(0.02)
-        else:
-            return client

@@ -50,8 +50,8 @@ class Host:
     def attempt(self, login: str = "k7", address: bytes = HERE, password: bytes | None = None) -> Attempt:
         """Return an attempt, with a password that was not used before."""
         self.passwords += 1
-        mark = self.limits.attempt(b"", b"", password).password_mark if password else self.passwords
-        return dataclasses.replace(self.limits.attempt(login.encode(), address, b""), password_mark=mark)
+        mark = self.limits.attempt(b"pop3", b"", b"", password).password_mark if password else self.passwords
+        return dataclasses.replace(self.limits.attempt(b"pop3", login.encode(), address, b""), password_mark=mark)
 
     def fail(self, times: int = 1, **whose: str | bytes) -> None:
         """Let attempts fail, whatever the limits say."""
@@ -203,20 +203,20 @@ def test_a_password_is_only_the_same_for_the_same_pair(host: Host) -> None:
 
 
 def test_nothing_of_a_password_but_a_mark_of_this_process(host: Host) -> None:
-    attempt = host.limits.attempt(b"k7", HERE, b"secret")
+    attempt = host.limits.attempt(b"pop3", b"k7", HERE, b"secret")
     assert 0 <= attempt.password_mark < 2**16
     assert str(attempt.password_mark) not in repr(attempt)
-    others = {Limits(Policy(), b"%d" % key).attempt(b"k7", HERE, b"secret").password_mark for key in range(20)}
+    others = {Limits(Policy(), b"%d" % key).attempt(b"pop3", b"k7", HERE, b"secret").password_mark for key in range(20)}
     assert len(others) > 15
 
 
 @pytest.mark.parametrize("login", [b"", b"a b", b"k7 192.0.2.9", b"\xff", b"x" * 129, b"\n", b"?"])
 def test_what_cannot_be_a_login_is_counted_as_one(host: Host, login: bytes) -> None:
-    assert host.limits.attempt(login, HERE, b"").login == NO_LOGIN
+    assert host.limits.attempt(b"pop3", login, HERE, b"").login == NO_LOGIN
 
 
 def test_logins_are_compared_in_lower_case(host: Host) -> None:
-    assert host.limits.attempt(b"K7-Inlog", HERE, b"") == host.limits.attempt(b"k7-inlog", HERE, b"")
+    assert host.limits.attempt(b"pop3", b"K7-Inlog", HERE, b"") == host.limits.attempt(b"pop3", b"k7-inlog", HERE, b"")
 
 
 @pytest.mark.parametrize(

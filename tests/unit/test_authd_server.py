@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from digipoort_auth.authentication import Find
 
-DEADLINE = 0.5
+# Only one test waits for it; on a busy machine a login takes half a second.
+DEADLINE = 4.0
 # Most of these tests are one client that does what a thousand do.
 NO_LIMIT = Policy(free_pair=100_000, free_network=0, free_login=0)
 LOOKUP = b"DIGIPOORT-AUTH/1\tlookup\tlogin=%b\n"
@@ -258,7 +259,7 @@ def test_a_directory_that_hangs_is_temporary_at_the_deadline_and_holds_nobody_el
             assert await exchange(path, login()) == ACCEPTED
             assert time.perf_counter() - started < DEADLINE
             assert set(await asyncio.gather(*hanging)) == {b"temp\n"}
-            assert DEADLINE / 2 <= time.perf_counter() - started < DEADLINE + 1
+            assert DEADLINE / 2 <= time.perf_counter() - started < 2 * DEADLINE
 
     run(scenario())
     assert "event=login_deferred reason=DGP-9002" in caplog.text
@@ -374,6 +375,15 @@ def test_the_same_wrong_password_again_and_again_counts_once_and_is_seldom_verif
     assert [" reason=repeated " in line for line in caplog.messages if "event=login_refused" in line] == [
         False, True, True, True, False,
     ]  # fmt: skip
+
+
+def test_a_password_that_is_refused_for_one_service_is_verified_for_the_other(path: Path) -> None:
+    async def scenario() -> None:
+        async with authd(path, policy=FEW):
+            assert await exchange(path, login(service=b"smtp")) == b"fail\n"
+            assert await exchange(path, login(service=b"pop3")) == ACCEPTED
+
+    run(scenario())
 
 
 def test_an_attempt_without_a_verdict_or_in_the_clear_does_not_count(path: Path) -> None:

@@ -35,7 +35,7 @@ class Host:
 
     async def log_in(self, login: bytes, password: bytes, address: bytes = HERE) -> str:
         """Return `ok`, `fail`, or the scope by which the attempt is limited."""
-        attempt = self.limits.attempt(login, address, password)
+        attempt = self.limits.attempt(b"pop3", login, address, password)
         async with self.turns.turn(attempt) as limited:
             if limited is not None:
                 return limited.scope if isinstance(limited, Limited) else "repeated"
@@ -127,7 +127,7 @@ def test_who_gives_up_holds_up_nobody(host: Host) -> None:
 
 def test_a_fault_gives_the_turn_back(host: Host) -> None:
     async def fault() -> None:
-        async with host.turns.turn(host.limits.attempt(b"k7", HERE, b"x")) as limited:
+        async with host.turns.turn(host.limits.attempt(b"pop3", b"k7", HERE, b"x")) as limited:
             assert limited is None
             raise LookupError
 
@@ -167,7 +167,7 @@ class Visits:
 
     async def visit(self, name: str) -> None:
         """Enter, and stay until let go."""
-        async with self.turns.turn(self.limits.attempt(b"k7", HERE, b"right")) as limited:
+        async with self.turns.turn(self.limits.attempt(b"pop3", b"k7", HERE, b"right")) as limited:
             assert limited is None
             self.entered.append(name)
             await self.let_go[name].wait()

@@ -168,6 +168,32 @@ def test_removing_asks_first(directory_dsn: str, tmp_path: Path) -> None:
     assert "[[connection]]" not in digipoort(directory_dsn, "export").stdout
 
 
+@pytest.mark.parametrize("remove", [False, True])
+def test_a_mailbox_with_mail_stays_its_party_s(directory_dsn: str, tmp_path: Path, remove: bool) -> None:  # noqa: FBT001
+    fill(directory_dsn)
+    mailbox = '[[mailbox]]\nmailbox = "c0c0"\nparty = "{}"\n'
+    settings = {"MAIL_DIRECTORY": str(tmp_path / "mail")}
+    waiting = tmp_path / "mail" / "c0c0" / "Maildir" / "new" / "1.M1.gateway"
+    waiting.parent.mkdir(parents=True)
+    waiting.touch()
+    # As after a restore: the mail was there before the directory was.
+    added = digipoort(directory_dsn, "apply", _file(tmp_path, mailbox.format("MAAS")), **settings)
+    assert added.exit_code == 0, added.stderr
+    before = digipoort(directory_dsn, "export").stdout
+    without = before.replace(f"{mailbox.format('MAAS')}\n", "")
+    assert without != before
+    file = _file(tmp_path, without if remove else mailbox.format("AAL"))
+    words = ("apply", "--yes", *(["--prune"] if remove else []), file)
+    refused = digipoort(directory_dsn, *words, **settings)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("digipoort: Messages wait in mailbox c0c0 on this host")
+    assert digipoort(directory_dsn, "export").stdout == before
+    waiting.unlink()
+    done = digipoort(directory_dsn, *words, **settings)
+    assert done.exit_code == 0, done.stderr
+    assert digipoort(directory_dsn, "export").stdout != before
+
+
 def test_a_physical_address_moves_to_another_logical_one(directory_dsn: str, tmp_path: Path) -> None:
     fill(directory_dsn)
     text = digipoort(directory_dsn, "export").stdout.replace("ags@gov.test", "ags-nieuw@gov.test")

@@ -18,8 +18,9 @@ from digipoort import reasons
 from digipoort.resubmission import History, Standing, Submitted, Unanswered
 from digipoort.settings import PolicydSettings
 from tests.postgres import frozen, promote, stop_cluster
+from tests.unit.connections import until
 from tests.unit.directory_samples import digipoort, fill
-from tests.unit.policyd_process import ALLOWED, Client, Policyd, running_policyd, until
+from tests.unit.policyd_process import ALLOWED, Client, Policyd, running_policyd
 from tests.unit.test_maps_daemon import running_maps
 
 if TYPE_CHECKING:

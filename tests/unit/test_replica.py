@@ -12,8 +12,9 @@ import pytest
 
 from digipoort import maps
 from digipoort.settings import AdminSettings, load
+from tests.unit.connections import until
 from tests.unit.directory_samples import SETTINGS, digipoort, fill, maps_settings
-from tests.unit.policyd_process import ALLOWED, running_policyd, until
+from tests.unit.policyd_process import ALLOWED, running_policyd
 from tests.unit.test_maps import lookup
 from tests.unit.test_maps_daemon import running_maps
 from tests.unit.test_maps_generations import ADD

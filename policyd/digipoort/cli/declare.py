@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from digipoort.cli import asking, frame, output
+from digipoort.cli import asking, contents, frame, output
 from digipoort.cli.failures import Failure
 from digipoort.directory import description, plan, queries, session, snapshot
-from digipoort.directory.objects import key_of
+from digipoort.directory.objects import Mailbox, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +66,8 @@ def apply(files: tuple[Path, ...], *, prune: bool, passwords: bool, check: bool,
     """Bring the directory to what FILE... (TOML) describes: all of it in one transaction, or nothing.
 
     A credential that exists keeps its password: a rotation, and a hash that authd replaced, outlive older files. With
-    --passwords it gets the described one. All else becomes as described: what was disabled may be active again.
+    --passwords it gets the described one. All else becomes as described: what was disabled may be active again. A
+    mailbox in which mail waits on this host is neither given to another party nor removed.
 
     \b
     Examples: digipoort apply parties.toml
@@ -95,7 +96,18 @@ def _execute(shown: Sequence[Change], planned: Callable[[Connection[TupleRow]], 
         connection.execute(queries.LOCK_DIRECTORY)
         if planned(connection) != shown:
             raise Failure("The directory was changed meanwhile; nothing is applied. Run it again.", os.EX_TEMPFAIL)
+        _require_no_mail(shown)
         plan.execute(connection, shown)
+
+
+def _require_no_mail(changes: Sequence[Change]) -> None:
+    """Refuse to take a mailbox from its party while mail waits in it on this host. Raises Failure.
+
+    One that is added is no party's: after a restore mail may wait in it already.
+    """
+    for change in changes:
+        if not isinstance(change, plan.Added) and isinstance(change.item, Mailbox):
+            contents.require_no_mail(change.item.mailbox)
 
 
 @click.command()

@@ -113,6 +113,8 @@ def become_owner_of(folder: Path) -> None:
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
+        # libpq takes a certificate of root's that it may not read for a fault.
+        os.environ["HOME"] = "/nonexistent"
 
 
 def _configured_log(settings: AdminSettings) -> FilteringBoundLogger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ class MapState:
     """The published maps: of which change and generation they are (None: not known), and what is wrong with them.
 
     `lacking` are the names of tables and files that are not there, or not whole; `type_fault` tells why the type of the
-    tables cannot be used, empty when it can.
+    tables cannot be used, empty when it can. `age_seconds` is how long ago they were published.
     """
 
     counter: int | None
@@ -26,6 +27,7 @@ class MapState:
     map_type: str
     type_fault: str
     lacking: tuple[str, ...]
+    age_seconds: float | None = None
 
 
 def look(settings: AdminSettings) -> MapState:
@@ -47,4 +49,5 @@ def look(settings: AdminSettings) -> MapState:
         map_type=map_type,
         type_fault=fault,
         lacking=tuple(lacking),
+        age_seconds=maps.published_age(folder, time.time()),
     )

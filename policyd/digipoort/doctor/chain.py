@@ -1,4 +1,4 @@
-"""What `digipoort doctor` makes of the facts about this host's part of the directory chain.
+"""This host's part of the directory chain: settings, both servers, schema, replication, rights, published maps.
 
 A check is a function in CHECKS that takes the facts and returns findings, one line each; it asks nobody. A check that
 lacks its facts, because a server gave no answer, returns none: that is told once.
@@ -6,38 +6,29 @@ lacks its facts, because a server gave no answer, returns none: that is told onc
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from digipoort.directory import condition, session
 from digipoort.directory.condition import ENDING_DAYS
+from digipoort.directory.migrate import packaged_migrations
+from digipoort.doctor import mapstate
+from digipoort.doctor.findings import Finding, Level
+from digipoort.settings import PROGRAMS, SettingsError, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from digipoort.directory.condition import Server
-    from digipoort.mapstate import MapState
+    from digipoort.doctor.host import Host
+    from digipoort.doctor.mapstate import MapState
+    from digipoort.settings import AdminSettings
 
 CLOCK_SECONDS: Final = 5.0
 LATE_SECONDS: Final = 300.0
-
-
-class Level(enum.StrEnum):
-    """How bad it is: nothing to do, look at it in office hours, mend it now."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAULT = "fault"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line for the admin: which check, how bad, what was found, and what to do about it (empty: nothing)."""
-
-    check: str
-    level: Level
-    found: str
-    remedy: str = ""
+# Debian 12's: what the statements were tried with.
+MIN_POSTGRESQL: Final = 15
+_SERVER_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +41,23 @@ class Facts:
     reader: Server | str
     writer: Server | str
     maps: MapState | str
-    # What is wrong with the two sockets that a login over SMTP passes; empty: nothing.
-    relay_fault: str
-    dovecot_fault: str
+
+
+def examine(host: Host) -> list[Finding]:
+    """Ask both servers, and look at the published maps."""
+    settings = host.settings
+    writer = _server(settings.directory_write_dsn, settings.directory_timezone)
+    written = None if isinstance(writer, str) else writer.counter
+    return diagnose(
+        Facts(
+            setting_faults=_setting_faults(host.variables),
+            timezone=settings.directory_timezone,
+            known_migrations=tuple(migration.name for migration in packaged_migrations()),
+            writer=writer,
+            reader=_server(settings.directory_dsn, settings.directory_timezone, written),
+            maps=_maps(settings),
+        )
+    )
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -71,6 +76,10 @@ def reader(facts: Facts) -> Sequence[Finding]:
     if isinstance(facts.reader, str):
         remedy = "PostgreSQL, network, DIRECTORY_DSN; until then all messages wait"
         return [Finding("directory", Level.FAULT, facts.reader, remedy)]
+    major = facts.reader.version.partition(".")[0]
+    if major.isdigit() and int(major) < MIN_POSTGRESQL:
+        remedy = f"PostgreSQL {MIN_POSTGRESQL} or later"
+        return [Finding("directory", Level.WARNING, f"{_described(facts.reader)}, which was never tried", remedy)]
     return [Finding("directory", Level.OK, _described(facts.reader))]
 
 
@@ -206,10 +215,14 @@ def _published(facts: Facts, state: MapState, counter: int) -> Finding:
         return Finding(
             "maps", Level.WARNING, found, "its replication; after a restore, digipoort maps publish --allow-older"
         )
-    found = f"{published}, {_changes(newest - counter)} behind the directory"
+    found = f"{published}, {_changes(newest - counter)} behind the directory{_ago(state)}"
     return Finding(
         "maps", Level.WARNING, found, "is digipoort-maps running? event=maps_not_published; digipoort maps publish"
     )
+
+
+def _ago(state: MapState) -> str:
+    return "" if state.age_seconds is None else f", the last publication was {state.age_seconds / 60:.0f} minutes ago"
 
 
 def _changes(number: int) -> str:
@@ -221,16 +234,31 @@ def _described(server: Server) -> str:
     return f"{server.host}, {kind}, PostgreSQL {server.version}, {server.round_trip_ms:.1f} ms"
 
 
-def logins(facts: Facts) -> Sequence[Finding]:
-    """Tell whether a login over SMTP finds its way from smtpd to Dovecot."""
-    found = []
-    if facts.relay_fault:
-        remedy = "start digipoort-sasl, SASL_SOCKET; until then submission's smtpd does not run"
-        found.append(Finding("logins", Level.FAULT, facts.relay_fault, remedy))
-    if facts.dovecot_fault:
-        remedy = "start Dovecot, DOVECOT_AUTH_SOCKET; until then logins get 454 (DGP-9009)"
-        found.append(Finding("logins", Level.FAULT, facts.dovecot_fault, remedy))
-    return found or [Finding("logins", Level.OK, "digipoort-sasl and Dovecot take them")]
+def _setting_faults(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is wrong for any program, each once."""
+    faults: dict[str, None] = {}
+    for kind in PROGRAMS.values():
+        try:
+            load(kind, variables)
+        except SettingsError as error:
+            faults |= dict.fromkeys(error.faults)
+    return tuple(faults)
+
+
+def _server(dsn: str, timezone: str, expected: int | None = None) -> Server | str:
+    """Return a server's condition, or why it is not known."""
+    try:
+        with session.connected(dsn) as connection, session.bounded(connection, _SERVER_SECONDS):
+            return condition.observe(connection, timezone, expected)
+    except session.DirectoryFaultError as error:
+        return str(error)
+
+
+def _maps(settings: AdminSettings) -> MapState | str:
+    try:
+        return mapstate.look(settings)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
 
 
 # To add a check: write it, and name it here.
@@ -245,5 +273,4 @@ CHECKS: Final[tuple[Callable[[Facts], Sequence[Finding]], ...]] = (
     timezone,
     credentials,
     maps,
-    logins,
 )

@@ -1,0 +1,93 @@
+"""Whether systemd runs the gateway's units, and will run them after the next boot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from digipoort.doctor import commands
+from digipoort.doctor.findings import Finding, fault, ok, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from digipoort.doctor.host import Host
+
+_CHECK: Final = "units"
+RUNS: Final = Path("/run/systemd/system")
+SERVICES: Final = (
+    "digipoort-policyd.service",
+    "digipoort-authd.service",
+    "digipoort-sasl.service",
+    "digipoort-milter@submission.service",
+    "digipoort-milter@acceptance.service",
+    "digipoort-milter@receipt.service",
+    "digipoort-maps.service",
+    "digipoort-dovecot.service",
+    "digipoort-postfix.service",
+)
+TARGET: Final = "digipoort.target"
+PURGE: Final = "digipoort-purge.timer"
+# One or two are a slow database at boot.
+MANY_RESTARTS: Final = 5
+# `indirect`: its socket is what is enabled.
+_AT_BOOT: Final = frozenset({"enabled", "indirect", "generated", "alias"})
+_PROPERTIES: Final = "Id,LoadState,ActiveState,UnitFileState,NRestarts,Wants,Requires"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What systemd says of a unit; `starts` are those that are started with it."""
+
+    name: str
+    loaded: bool
+    active: str
+    enabled: str
+    restarts: int = 0
+    starts: frozenset[str] = frozenset()
+
+
+def examine(host: Host) -> list[Finding]:
+    """Ask systemd, where it runs."""
+    if not RUNS.exists():
+        return [ok(_CHECK, "systemd does not run here")]
+    names = (*SERVICES, TARGET, *([PURGE] if host.settings.mail_retention_days else []))
+    said = commands.run(["/usr/bin/systemctl", "show", f"--property={_PROPERTIES}", *names])
+    if said.status != 0:
+        return [warning(_CHECK, said.first_error, "systemctl status 'digipoort*'")]
+    return judge(read(said.output))
+
+
+def read(output: str) -> list[Unit]:
+    """Return the units that `systemctl show` printed, blocks of lines with a blank line between them."""
+    units = []
+    for block in output.strip().split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        loaded = values.get("LoadState") == "loaded"
+        restarts = int(values.get("NRestarts") or 0)
+        starts = frozenset(f"{values.get('Wants', '')} {values.get('Requires', '')}".split())
+        state, enabled = values["ActiveState"], values.get("UnitFileState", "")
+        units.append(Unit(values["Id"], loaded, state, enabled, restarts, starts))
+    return units
+
+
+def judge(units: Sequence[Unit]) -> list[Finding]:
+    """Tell what does not run, and what will not after a boot."""
+    if not any(unit.loaded for unit in units):
+        return [warning(_CHECK, "systemd has none of the gateway's units", "the playbook; or no daemon starts at boot")]
+    targets = [unit for unit in units if unit.name == TARGET and unit.enabled in _AT_BOOT]
+    by_target = frozenset[str]().union(*(unit.starts for unit in targets))
+    found = []
+    for unit in units:
+        if not unit.loaded:
+            found.append(fault(_CHECK, f"{unit.name} is not installed", "the playbook"))
+        elif unit.active not in {"active", "activating", "reloading"}:
+            remedy = f"journalctl -u {unit.name}; systemctl start {unit.name}"
+            found.append(fault(_CHECK, f"{unit.name} is {unit.active}", remedy))
+        if unit.loaded and unit.enabled not in _AT_BOOT and unit.name not in by_target:
+            found.append(fault(_CHECK, f"{unit.name} will not start at boot", f"systemctl enable {unit.name}"))
+        if unit.restarts >= MANY_RESTARTS:
+            text = f"{unit.name} was restarted {unit.restarts} times since it was started"
+            found.append(warning(_CHECK, text, f"journalctl -u {unit.name} tells why"))
+    return found or [ok(_CHECK, f"all {len(units)} run, and start at boot")]
