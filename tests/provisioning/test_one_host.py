@@ -191,7 +191,7 @@ def test_an_upgrade_of_debians_packages_reaches_the_gateway(site: Site) -> None:
     units = (*host.DAEMONS, *host.MAIL)
     before = host.started(site.gateway, units)
 
-    install = ("apt-get", "install", "--yes", "--reinstall", "dovecot-core", "postfix")
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", "--reinstall", "dovecot-core", "postfix")
     site.gateway.run("env", "DEBIAN_FRONTEND=noninteractive", *install, patience=300)
 
     def anew() -> set[str]:
