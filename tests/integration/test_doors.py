@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pwd
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.sandbox import layout as names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,11 +19,13 @@ NOBODY = 65534
 CONNECT = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1]); print('in')"
 
 
-def _as_nobody(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+def _as_nobody(
+    *command: str, text: str = "", user: int = NOBODY, group: int = NOBODY
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
-        user=NOBODY,
-        group=NOBODY,
+        user=user,
+        group=group,
         extra_groups=[],
         input=text,
         capture_output=True,
@@ -49,6 +54,17 @@ def test_every_socket_is_closed_to_others(gateway: Gateway) -> None:
         assert path.stat().st_mode & 0o007 == 0, path
         result = _as_nobody("/usr/bin/python3", "-c", CONNECT, str(path))
         assert "Permission denied" in result.stderr, (path, result.stdout)
+
+
+def test_a_milter_cannot_deliver_past_all_checks(gateway: Gateway) -> None:
+    """The milters read hostile messages, and what is published for Postfix's group: that must not open LMTP to them."""
+    path = gateway.layout.run / "lmtp.sock"
+    connect = ("/usr/bin/python3", "-c", CONNECT, str(path))
+    refused = _as_nobody(*connect, user=names.MILTER_UID, group=names.group_id("postfix"))
+    assert "Permission denied" in refused.stderr, refused.stdout
+    # Whom it is for, to show that the attempt can succeed: Postfix, and the program that warns of a full mailbox.
+    assert _as_nobody(*connect, user=pwd.getpwnam("postfix").pw_uid).stdout.strip() == "in"
+    assert _as_nobody(*connect, user=names.MAIL_UID, group=names.group_id(names.MAIL_USER)).stdout.strip() == "in"
 
 
 def test_dovecots_own_listeners_deliver_nothing_for_others(gateway: Gateway) -> None:

@@ -115,7 +115,7 @@ class World:
     # --- What parties do
 
     def submit(self, gateway: Guest, sender: str, recipient: str, message: bytes, *, guest: str = "client") -> str:
-        """Hand in one message from a guest, and return the gateway's reply; "try again later" is obeyed for a minute."""
+        """Hand in one message from a guest, and return the gateway's reply; "later" is obeyed for a minute."""
         told = {"action": "submit", "recipients": [recipient], "message": message.decode("latin-1")}
         until = time.monotonic() + 60
         while True:

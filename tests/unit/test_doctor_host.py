@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import socketserver
 import stat
@@ -398,6 +399,12 @@ def test_every_part_is_there_and_imported_by_none_of_the_other_commands() -> Non
     for part in parts.PARTS:
         module = __import__(f"digipoort.doctor.{part.module}", fromlist=["examine"])
         assert callable(module.examine)
+
+
+def test_the_page_for_admins_has_every_part() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "operate.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Doctor\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z]+)` \|", section, re.MULTILINE) == [part.name for part in parts.PARTS]
 
 
 def test_many_names_are_told_in_few_words() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def test_each_variable_of_a_template_is_a_default_is_required_or_is_made_by_its_
     role = ANSIBLE / "roles" / template.relative_to(ANSIBLE / "roles").parts[0]
     environment = jinja2.Environment(autoescape=True)
     # Ansible's own, in templates that the sandbox does not render.
-    environment.filters["quote"] = str
+    environment.filters |= {"quote": str, "dirname": os.path.dirname}
     used = jinja2.meta.find_undeclared_variables(environment.parse(template.read_text(encoding="utf-8")))
     known = (
         set(_defaults(SHARED)) | set(_yaml(SHARED / "vars" / "main.yml")) | set(_yaml(role / "vars" / "main.yml") or {})

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def doctor(context: click.Context, parts: tuple[str, ...], *, as_json: bool) -> None:
     """Look at this host and tell what is wrong, and how to mend it: a line each, ok, warning or fault.
 
-    PART is one or more of versions, files, directory, tables, units, sockets, wiring, certificates, doors, queue,
-    mailboxes, disk and time; without one, all. Run it as root. It changes nothing and prints no secret. The exit status
-    is 0 when there is no fault, and 1 when there is one; warnings do not count.
+    PART is one or more of versions, files, directory, tables, units, code, sockets, wiring, certificates, doors,
+    queue, mailboxes, disk and time; without one, all. Run it as root. It changes nothing and prints no secret. The exit
+    status is 0 when there is no fault, and 1 when there is one; warnings do not count.
 
     \b
     Examples: digipoort doctor

@@ -39,6 +39,7 @@ PARTS: Final = (
     Part("directory", "chain", 90.0),
     Part("tables", "tables"),
     Part("units", "units"),
+    Part("code", "runningcode"),
     # Each socket and each door has seconds of its own.
     Part("sockets", "sockets", 60.0),
     Part("wiring", "wiring"),

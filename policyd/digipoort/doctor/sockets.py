@@ -70,7 +70,7 @@ def judge(one: Wanted, seen: Seen) -> Finding:
     if seen.mode != MODE:
         found = f"{one.path} has mode {seen.mode:04o}, not {MODE:04o}"
         open_to_all = f"{found}: every user of this host may connect" if seen.mode & 0o006 else found
-        return fault(one.check, open_to_all, f"chmod 0660 now; {one.remedy} anew, and see who changed it")
+        return fault(one.check, open_to_all, f"chmod 0660 {one.path}; then find who changed it")
     if one.client is not None and seen.obstacle is not None:
         found = f"{one.client.name} may not connect: {seen.obstacle} keeps it out"
         return fault(one.check, found, "owner, group and mode of that path (docs/operate.md, What runs)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,6 @@ from digipoort.doctor.findings import Finding, fault, ok
 from digipoort.mapcontents import ALIAS, PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from digipoort.doctor.commands import User
@@ -22,6 +22,8 @@ _CHECK: Final = "tables"
 _NOT_FOUND: Final = 1
 # From one table, so many of its first keys.
 _KEYS: Final = 3
+# A text follows its table within this.
+_SETTLED_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,17 @@ def judge(asked: list[Asked]) -> list[Finding]:
             remedy = "the folder's group must be Postfix's, its mode 2750, files 0640; then digipoort maps publish"
             found.append(fault(_CHECK, f"Postfix's user gets no answer from {one.name}: {one.error}", remedy))
         elif one.answered != one.expected:
-            remedy = "digipoort maps publish --force writes it anew"
+            remedy = "remove that text (Postfix does not read it), digipoort maps publish: both are made anew"
             found.append(fault(_CHECK, f"{one.name} answers otherwise than its text says", remedy))
     return found or [ok(_CHECK, f"{', '.join(one.name for one in asked) or 'none'}: Postfix's user gets answers")]
 
 
 def _settled(host: Host, map_type: str, text: Path, user: User) -> Asked:
-    attempts: Iterator[Asked] = (_ask(host, map_type, text, user) for _ in range(2))
-    first, second = next(attempts), None
-    if first.error or first.answered != first.expected:
-        second = next(attempts)
-    return second or first
+    first = _ask(host, map_type, text, user)
+    if not first.error and first.answered == first.expected:
+        return first
+    time.sleep(_SETTLED_SECONDS)
+    return _ask(host, map_type, text, user)
 
 
 def _ask(host: Host, map_type: str, text: Path, user: User) -> Asked:
