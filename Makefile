@@ -31,7 +31,7 @@ test-integration: $(STAMP)
 	$(BIN)/pytest -o cache_dir=.pytest_cache/integration tests/integration
 
 provision-test: $(STAMP) ## the Ansible roles on real Debian 12 and 13 guests, with several hosts; about ten minutes
-	PROVISION_RELEASES="bookworm trixie" $(BIN)/pytest tests/provisioning
+	$(BIN)/python -m tests.provisioning.together
 
 lint: $(STAMP) ## ruff, mypy --strict, yamllint and ansible-lint
 	$(BIN)/ruff check .

@@ -101,9 +101,10 @@ def ports(guest: Guest) -> list[str]:
     lines = guest.run("ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes").splitlines()
     found = set()
     for line in lines:
-        address = line.split()[3]
-        holder = re.search(r'\("([^"]+)"', line)
-        found.add(f"{address} {holder[1] if holder else '?'}")
+        holders = set(re.findall(r'\("([^"]+)"', line))
+        # A master's children hold its sockets too while they serve.
+        holder = next((one for one in ("master", "dovecot") if one in holders), min(holders, default="?"))
+        found.add(f"{line.split()[3]} {holder}")
     return sorted(found)
 
 

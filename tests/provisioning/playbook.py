@@ -53,6 +53,18 @@ class Played:
         """Return how many tasks changed something, on all hosts."""
         return sum(counts["changed"] for counts in self.recap.values())
 
+    @property
+    def changes(self) -> list[str]:
+        """Return the names of the tasks that changed something, or would have."""
+        parts = re.split(r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \**$", self.output, flags=re.MULTILINE)[1:]
+        named = zip(parts[::2], parts[1::2], strict=True)
+        return [name for name, said in named if re.search(r"^changed: ", said, re.MULTILINE)]
+
+    @property
+    def differences(self) -> set[str]:
+        """Return the lines that `--diff` shows as gone (-) or new (+)."""
+        return {line for line in self.output.splitlines() if re.match(r"[-+](?![-+]{2} )", line)}
+
 
 def collections() -> Path:
     """Return a folder with the collections that the roles use, fetched now if this machine has none."""

@@ -167,7 +167,7 @@ def _delivered(existing: Existing) -> set[str]:
 
 def _others(lines: list[str]) -> list[str]:
     """Return the changes that are not the gateway's own: nothing may be gone, and nothing of others new."""
-    ours = (" + digipoort", " + postgresql@", " + system-postgresql", " + pgdg")
+    ours = (" + digipoort", " + postgresql", " + system-postgresql")
     ports = {"587", "465", "110", "995", "10587", "5433"}
     kept = []
     for line in lines:

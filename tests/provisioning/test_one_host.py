@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from tests.sandbox.clients import Report
 
 pytestmark = pytest.mark.timeout(900)
-MINUTES_TO_CONVERGE: Final = 3
+# On a machine that does nothing else; where several streams share it (together.py), it has a part of it.
+MINUTES_TO_CONVERGE: Final = 3 * int(os.environ.get("PROVISION_STREAMS", "1"))
 EXPOSURE: Final = 1.5
 
 

@@ -115,9 +115,16 @@ class World:
     # --- What parties do
 
     def submit(self, gateway: Guest, sender: str, recipient: str, message: bytes, *, guest: str = "client") -> str:
-        """Hand in one message from a guest, and return the gateway's reply."""
+        """Hand in one message from a guest, and return the gateway's reply; "later" is obeyed for a minute."""
         told = {"action": "submit", "recipients": [recipient], "message": message.decode("latin-1")}
-        return str(self._party(guest, gateway, sender, told))
+        until = time.monotonic() + 60
+        while True:
+            try:
+                return str(self._party(guest, gateway, sender, told))
+            except PartyError as error:
+                if "Refused(4" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(1)
 
     def collect(self, gateway: Guest, address: str, *, keep: bool = False) -> list[bytes]:
         """Fetch what is in an address's mailbox on that gateway, from the client guest."""
