@@ -316,6 +316,18 @@ ALL: Final = [
         (replace(ALL[0], active="failed"), Level.FAULT, "digipoort-policyd.service is failed"),
         (replace(ALL[0], loaded=False, active="inactive"), Level.FAULT, "digipoort-policyd.service is not installed"),
         (replace(ALL[0], restarts=5), Level.WARNING, "digipoort-policyd.service was restarted 5 times"),
+        # Of a program that ends each time, systemd shows both in turn.
+        (
+            replace(ALL[0], active="activating", detail="auto-restart", restarts=1),
+            Level.FAULT,
+            "digipoort-policyd.service does not stay up; restarts: 1",
+        ),
+        (
+            replace(ALL[0], active="activating", detail="start", restarts=5),
+            Level.FAULT,
+            "digipoort-policyd.service does not stay up; restarts: 5",
+        ),
+        (replace(ALL[0], active="activating", detail="start"), Level.OK, "all 10 run"),
     ],
 )
 def test_what_units_mean(change: Unit, level: Level, found: str) -> None:
@@ -335,13 +347,24 @@ def test_units_that_nothing_starts_at_boot() -> None:
 
 
 def test_what_systemctl_shows_is_read() -> None:
-    block = "Id={}\nLoadState={}\nActiveState=active\nUnitFileState=\nNRestarts=2\nWants=x\nRequires=y z\n"
+    block = "Id={}\nLoadState={}\nActiveState=active\nSubState=running\nUnitFileState=\nNRestarts=2\n"
+    block += "Wants=x\nRequires=y z\n"
     shown = "\n".join(
         block.format(name, state) for name, state in (("a.service", "loaded"), ("b.service", "not-found"))
     )
     assert units.read(shown) == [
-        Unit("a.service", loaded=True, active="active", enabled="", restarts=2, starts=frozenset("xyz")),
-        Unit("b.service", loaded=False, active="active", enabled="", restarts=2, starts=frozenset("xyz")),
+        Unit(
+            "a.service", loaded=True, active="active", enabled="", restarts=2, starts=frozenset("xyz"), detail="running"
+        ),
+        Unit(
+            "b.service",
+            loaded=False,
+            active="active",
+            enabled="",
+            restarts=2,
+            starts=frozenset("xyz"),
+            detail="running",
+        ),
     ]
 
 
