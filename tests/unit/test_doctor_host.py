@@ -41,6 +41,7 @@ from digipoort.doctor.sockets import Client, Seen, Wanted
 from digipoort.doctor.space import GIB, Room
 from digipoort.doctor.units import Unit
 from digipoort.doctor.versions import Versions
+from tests.unit.directory_samples import digipoort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -413,6 +414,27 @@ def test_every_part_has_its_turn(mocker: MockerFixture) -> None:
     assert "secret" not in found[0].found
     assert found[1] == Finding("denied", Level.WARNING, "/etc/secret may not be looked at", "run it as root")
     assert found[2].found == "no result within 0.2 seconds"
+
+
+@pytest.mark.parametrize("part", ["tables", "wiring", "certificates", "doors", "queue"])
+def test_a_part_that_has_nothing_to_look_at_is_not_well(tmp_path: Path, part: str) -> None:
+    away = {"POSTFIX_CONFIG_DIRECTORY": str(tmp_path / "none"), "DOVECOT_CONFIG": str(tmp_path / "none.conf")}
+    ended = digipoort("host=/nonexistent", "doctor", "--json", part, **away)
+    told = {one["check"]: one["level"] for one in json.loads(ended.stdout)}
+    assert (ended.exit_code, told) == (1, {"postfix": "fault", "dovecot": "fault"})
+
+
+def test_what_keeps_several_parts_from_looking_is_told_once(tmp_path: Path) -> None:
+    away = {"POSTFIX_CONFIG_DIRECTORY": str(tmp_path / "none"), "DOVECOT_CONFIG": str(tmp_path / "none.conf")}
+    ended = digipoort("host=/nonexistent", "doctor", "--json", "versions", "wiring", "queue", **away)
+    assert [one["check"] for one in json.loads(ended.stdout)].count("postfix") == 1
+
+
+def test_settings_that_leave_a_part_without_sockets_are_told(tmp_path: Path) -> None:
+    away = {"DOVECOT_CONFIG": str(tmp_path / "none.conf"), "REQUEST_DEADLINE": "soon"}
+    ended = digipoort("host=/nonexistent", "doctor", "--json", "wiring", **away)
+    found = [one["found"] for one in json.loads(ended.stdout) if one["check"] == "settings"]
+    assert (ended.exit_code, found) == (1, ["REQUEST_DEADLINE is not a number (it is 'soon')."])
 
 
 def test_every_part_is_there_and_imported_by_none_of_the_other_commands() -> None:

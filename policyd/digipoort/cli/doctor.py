@@ -42,7 +42,8 @@ def doctor(context: click.Context, parts: tuple[str, ...], *, as_json: bool) -> 
         from digipoort.doctor import examination, host
 
         chosen = [part for part in PARTS if part.name in parts or not parts]
-        findings = examination.examine(host.look(variables, settings), chosen)
+        here = host.look(variables, settings)
+        findings = [*examination.unseen(here, chosen), *examination.examine(here, chosen)]
     _show(findings, as_json=as_json)
     if any(finding.level is Level.FAULT for finding in findings):
         context.exit(EXIT_REFUSED)

@@ -50,7 +50,7 @@ def examine(host: Host) -> list[Finding]:
     written = None if isinstance(writer, str) else writer.counter
     return diagnose(
         Facts(
-            setting_faults=_setting_faults(host.variables),
+            setting_faults=setting_faults(host.variables),
             timezone=settings.directory_timezone,
             known_migrations=tuple(migration.name for migration in packaged_migrations()),
             writer=writer,
@@ -234,8 +234,8 @@ def _described(server: Server) -> str:
     return f"{server.host}, {kind}, PostgreSQL {server.version}, {server.round_trip_ms:.1f} ms"
 
 
-def _setting_faults(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what is wrong for any program, each once."""
+def setting_faults(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is wrong with the settings for any program, each once."""
     faults: dict[str, None] = {}
     for kind in PROGRAMS.values():
         try:
