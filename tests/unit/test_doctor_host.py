@@ -30,6 +30,7 @@ from digipoort.doctor import (
     settingsfiles,
     sockets,
     space,
+    tables,
     timesync,
     units,
     versions,
@@ -41,7 +42,7 @@ from digipoort.doctor.sockets import Client, Seen, Wanted
 from digipoort.doctor.space import GIB, Room
 from digipoort.doctor.units import Unit
 from digipoort.doctor.versions import Versions
-from tests.unit.directory_samples import digipoort
+from tests.unit.directory_samples import digipoort, maps_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -225,6 +226,35 @@ def test_which_versions_will_do(facts: Versions, level: Level, found: str) -> No
     one = _only(versions.judge(facts))
     assert one.level is level
     assert found in one.found
+
+
+WELL: Final = tables.Asked("transport", ("a\tb",), ("a\tb",))
+
+
+@pytest.mark.parametrize(
+    ("asked", "changing", "level", "found"),
+    [
+        (WELL, False, Level.OK, "transport: Postfix's user gets answers"),
+        (WELL, True, Level.OK, "transport: Postfix's user gets answers"),
+        (replace(WELL, answered=()), False, Level.FAULT, "transport answers otherwise than its text says"),
+        (replace(WELL, answered=()), True, Level.WARNING, "transport is as it was, or as it will be"),
+        (replace(WELL, error="fatal: no"), False, Level.FAULT, "gets no answer from transport: fatal: no"),
+        (tables.Asked("mailbox", (), (), "is not published"), False, Level.FAULT, "mailbox is not published"),
+    ],
+)
+def test_what_a_table_means(asked: tables.Asked, changing: bool, level: Level, found: str) -> None:  # noqa: FBT001
+    one = _only(tables.judge([asked], changing=changing))
+    assert one.level is level
+    assert found in one.found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as Postfix's user")
+def test_tables_that_are_not_there_are_not_well(tmp_path: Path) -> None:
+    settings = {**maps_settings(tmp_path), "DOVECOT_CONFIG": str(tmp_path / "none.conf")}
+    (tmp_path / "postfix" / "master.cf").touch()
+    ended = digipoort("host=/nonexistent", "doctor", "--json", "tables", **settings)
+    found = [one["found"] for one in json.loads(ended.stdout) if one["check"] == "tables"]
+    assert found == [f"{name} is not published" for name in ("tls_policy", "transport", "mailbox", "virtual_alias")]
 
 
 def test_a_clock_that_nobody_keeps() -> None:

@@ -195,7 +195,10 @@ def maps(facts: Facts) -> Sequence[Finding]:
         found.append(Finding("maps", Level.FAULT, state.type_fault, "MAP_TYPE, Postfix's default_database_type"))
     if state.counter is None:
         return [*found, Finding("maps", Level.FAULT, "nothing is published on this host", "digipoort maps publish")]
-    if state.lacking:
+    if state.lacking and state.changing:
+        lacking = f"not whole yet, as a publication is under way: {', '.join(state.lacking)}"
+        found.append(Finding("maps", Level.WARNING, lacking, "look again when it has ended"))
+    elif state.lacking:
         lacking = f"not there, or not whole: {', '.join(state.lacking)}"
         found.append(Finding("maps", Level.FAULT, lacking, "digipoort maps publish"))
     if state.held:
