@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import socketserver
 import stat
@@ -260,6 +261,15 @@ def test_tables_that_are_not_there_are_not_well(tmp_path: Path) -> None:
 def test_a_clock_that_nobody_keeps() -> None:
     assert _levels(timesync.judge(timesync.Clock(120_000))) == [Level.OK]
     assert _levels(timesync.judge(timesync.Clock(timesync.UNKNOWN_MICROSECONDS))) == [Level.WARNING]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_file_system_of_its_own_is_no_mailbox(tmp_path: Path) -> None:
+    shutil.chown(tmp_path, 61306)
+    (tmp_path / "lost+found").mkdir(mode=0o700)
+    assert mailboxes.look(tmp_path).foreign == ()
+    (tmp_path / "other").mkdir(mode=0o700)
+    assert mailboxes.look(tmp_path).foreign == ("other",)
 
 
 def _line(queue: str, age: float, *, reason: str | None = "connect to 192.0.2.1: timed out") -> str:
