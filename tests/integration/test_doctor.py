@@ -439,11 +439,17 @@ def test_mailboxes_that_others_can_open(gateway: Gateway) -> None:
 # The last of all: the sandbox stays like this until the module ends.
 @pytest.mark.parametrize("stack", ["2.4-lua-postfix-3.10"], indirect=True)
 def test_debian_13_is_well_too(gateway: Gateway, stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_there(words: Sequence[str | Path], *, stdin: str = "", user: commands.User | None = None) -> commands.Said:
+    def run_there(
+        words: Sequence[str | Path],
+        *,
+        stdin: str = "",
+        user: commands.User | None = None,
+        seconds: float | None = None,
+    ) -> commands.Said:
         # Who enters the other Debian's tree must be root.
         del user
         program, *rest = map(str, words)
-        return run_here(stacks.STACKS[stack].command(program, *rest), stdin=stdin)
+        return run_here(stacks.STACKS[stack].command(program, *rest), stdin=stdin, seconds=seconds)
 
     run_here = commands.run
     monkeypatch.setattr(commands, "run", run_there)

@@ -423,6 +423,21 @@ def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.monotonic() - began < 10
 
 
+def test_a_queue_that_is_too_long_to_be_listed_is_not_taken_for_a_postfix_that_is_down(
+    tmp_path: Path, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "postqueue"
+    monkeypatch.setattr(mailqueue, "POSTQUEUE", str(program))
+    monkeypatch.setattr(mailqueue, "LISTING_SECONDS", 0.5)
+    host = mocker.Mock(postfix=mocker.Mock(main={"queue_directory": str(tmp_path)}))
+    for script, remedy in (("exec sleep 60", "a very large queue"), ("exit 69", "is the gateway's Postfix running?")):
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+        program.chmod(0o755)
+        one = _only(mailqueue.examine(host))
+        assert one.level is Level.FAULT
+        assert one.remedy.startswith(remedy)
+
+
 def test_every_part_has_its_turn(mocker: MockerFixture) -> None:
     released = threading.Event()
 

@@ -22,6 +22,9 @@ OLD_SECONDS: Final = 3600.0
 # Mail is given up after three days (maximal_queue_lifetime): somebody must see it well before.
 LATE_SECONDS: Final = 86_400.0
 CROWDED: Final = 10_000
+POSTQUEUE: Final = "/usr/sbin/postqueue"
+# It opens every message's file; what is left of the part's time is for reading what it says.
+LISTING_SECONDS: Final = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,9 @@ def examine(host: Host) -> list[Finding]:
     if isinstance(host.postfix, str):
         return []
     folder = host.settings.postfix_config_directory
-    said = commands.run(["/usr/sbin/postqueue", "-c", folder, "-j"])
+    said = commands.run([POSTQUEUE, "-c", folder, "-j"], seconds=LISTING_SECONDS)
+    if said.status == commands.TOOK_TOO_LONG:
+        return [fault(_CHECK, said.first_error, "a very large queue, or a disk that is slow: qshape -c … deferred")]
     if said.status != 0:
         return [fault(_CHECK, said.first_error, "is the gateway's Postfix running?")]
     corrupt = Path(host.postfix.main["queue_directory"], "corrupt")
