@@ -208,6 +208,13 @@ def test_who_can_read_the_settings(folder: int, mode: int, uid: int, level: Leve
     assert found in one.found
 
 
+def test_a_settings_file_of_any_name_is_looked_at(tmp_path: Path, mocker: MockerFixture) -> None:
+    file = tmp_path / "settings"
+    file.touch(mode=0o660)
+    file.chmod(0o660)
+    assert f"{file} has mode 0660" in [one.found for one in settingsfiles.examine(mocker.Mock(settings_file=file))]
+
+
 BOOKWORM: Final = Versions("0.1.0", ("debian", "12"), (3, 11), "3.7.11", "2.3.19.1")
 
 
