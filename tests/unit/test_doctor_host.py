@@ -177,6 +177,23 @@ def test_sockets_that_are_none_or_that_nobody_listens_on(tmp_path: Path) -> None
     assert sockets.look(replace(one, path=left)).answer == "cannot be used: Connection refused"
 
 
+def test_a_socket_that_goes_while_it_is_looked_at_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.sock"
+    obstacle = access.obstacle
+
+    def gone(path: Path, uid: int, gids: frozenset[int], wanted: int) -> Path | None:
+        path.unlink()
+        return obstacle(path, uid, gids, wanted)
+
+    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        above.chmod(above.stat().st_mode | 0o011)
+    monkeypatch.setattr(access, "obstacle", gone)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert sockets.look(replace(WANTED, path=path)) == Seen(None)
+    assert not path.exists()
+
+
 def test_a_daemon_that_hangs_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(loginprobe, "PROBE_SECONDS", 0.2)
