@@ -401,6 +401,16 @@ def test_what_units_mean(change: Unit, level: Level, found: str) -> None:
     assert one.found.startswith(found)
 
 
+@pytest.mark.parametrize(
+    ("active", "level", "found"),
+    [("inactive", Level.OK, "all 11 run"), ("activating", Level.OK, "all 11 run"), ("failed", Level.WARNING, "failed")],
+)
+def test_a_purge_counts_by_how_it_ended(active: str, level: Level, found: str) -> None:
+    one = _only(units.judge([*ALL, Unit(units.PURGED, loaded=True, active=active, enabled="static")]))
+    assert one.level is level
+    assert found in one.found
+
+
 def test_units_that_nothing_starts_at_boot() -> None:
     found = units.judge([*ALL[:-1], replace(ALL[-1], starts=frozenset(units.SERVICES[1:]))])
     assert _only(found).found == "digipoort-policyd.service will not start at boot"

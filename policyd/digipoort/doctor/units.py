@@ -29,6 +29,8 @@ SERVICES: Final = (
 )
 TARGET: Final = "digipoort.target"
 PURGE: Final = "digipoort-purge.timer"
+# It runs for a moment each night: only how that ended counts.
+PURGED: Final = "digipoort-purge.service"
 # One or two are a slow database at boot.
 MANY_RESTARTS: Final = 5
 # `indirect`: its socket is what is enabled.
@@ -55,7 +57,7 @@ def examine(host: Host) -> list[Finding]:
     """Ask systemd, where it runs."""
     if not RUNS.exists():
         return [ok(_CHECK, "systemd does not run here")]
-    names = (*SERVICES, TARGET, *([PURGE] if host.settings.mail_retention_days else []))
+    names = (*SERVICES, TARGET, *([PURGE, PURGED] if host.settings.mail_retention_days else []))
     said = commands.run(["/usr/bin/systemctl", "show", f"--property={_PROPERTIES}", *names])
     if said.status != 0:
         return [warning(_CHECK, said.first_error, "systemctl status 'digipoort*'")]
@@ -83,6 +85,11 @@ def judge(units: Sequence[Unit]) -> list[Finding]:
     by_target = frozenset[str]().union(*(unit.starts for unit in targets))
     found = []
     for unit in units:
+        if unit.name == PURGED:
+            if unit.active == "failed":
+                text = f"{unit.name} failed: mail may be kept for longer than parties were told"
+                found.append(warning(_CHECK, text, f"journalctl -u {unit.name} tells why"))
+            continue
         if not unit.loaded:
             found.append(fault(_CHECK, f"{unit.name} is not installed", "the playbook"))
         elif unit.active not in {"active", "activating", "reloading"}:
