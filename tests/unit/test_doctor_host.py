@@ -519,6 +519,18 @@ def test_what_keeps_several_parts_from_looking_is_told_once(tmp_path: Path) -> N
     assert [one["check"] for one in json.loads(ended.stdout)].count("postfix") == 1
 
 
+def test_words_that_a_terminal_has_no_characters_for_are_said_all_the_same(tmp_path: Path) -> None:
+    away = {"DOVECOT_CONFIG": f"{tmp_path}/\N{EURO SIGN}", "LOGICAL_DOMAINS": "gov.test"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "digipoort.cli", "doctor", "doors"],
+        env={**os.environ, **away, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert f"{tmp_path}/\\u20ac is not there" in ended.stdout.decode("ascii")
+
+
 def test_settings_that_leave_a_part_without_sockets_are_told(tmp_path: Path) -> None:
     away = {"DOVECOT_CONFIG": str(tmp_path / "none.conf"), "REQUEST_DEADLINE": "soon"}
     ended = digipoort("host=/nonexistent", "doctor", "--json", "wiring", **away)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -50,6 +52,9 @@ def doctor(context: click.Context, parts: tuple[str, ...], *, as_json: bool) -> 
 
 
 def _show(findings: Sequence[Finding], *, as_json: bool) -> None:
+    # What other programs said may have characters that this terminal has not: no reason to say nothing.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if as_json:
         rows = [(one.check, one.level.value, one.found, one.remedy) for one in findings]
         output.show(("check", "level", "found", "remedy"), rows, as_json=True)

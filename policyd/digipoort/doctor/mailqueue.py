@@ -44,7 +44,8 @@ def examine(host: Host) -> list[Finding]:
     folder = host.settings.postfix_config_directory
     said = commands.run([POSTQUEUE, "-c", folder, "-j"], seconds=LISTING_SECONDS)
     if said.status == commands.TOOK_TOO_LONG:
-        return [fault(_CHECK, said.first_error, "a very large queue, or a disk that is slow: qshape -c … deferred")]
+        remedy = f"a very large queue, a slow disk, or a Postfix that hangs: qshape -c {folder} deferred"
+        return [fault(_CHECK, said.first_error, remedy)]
     if said.status != 0:
         return [fault(_CHECK, said.first_error, "is the gateway's Postfix running?")]
     corrupt = Path(host.postfix.main["queue_directory"], "corrupt")
@@ -70,7 +71,7 @@ def judge(queue: Queue) -> list[Finding]:
     """Tell what has waited for too long, and what Postfix will not try again by itself."""
     found = []
     if queue.corrupt:
-        remedy = "postcat -c … FILE of each in corrupt/; tell its submitter, then remove it"
+        remedy = "postcat FILE of each in corrupt/; tell its submitter, then remove it"
         found.append(fault(_CHECK, f"{queue.corrupt} files are damaged: Postfix left them aside", remedy))
     if queue.messages.get("hold"):
         remedy = "postqueue -p marks them with !; postsuper -H ID lets one go on"
