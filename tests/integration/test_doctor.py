@@ -333,6 +333,7 @@ OPTIONS: Final[list[tuple[Callable[[Service], bool], str, str]]] = [
     (_submission, "smtpd_milters", ""),
     (_submission, "smtpd_recipient_restrictions", "reject_unauth_destination"),
     (_submission, "smtpd_relay_restrictions", "permit_sasl_authenticated, permit"),
+    (_submission, "smtpd_relay_restrictions", "permit_sasl_authenticated, permit, reject"),
     (_submission, "smtpd_tls_security_level", "may"),
     (_submission, "receive_override_options", ""),
     (_submission, "smtpd_sasl_path", "private/auth"),
@@ -359,6 +360,19 @@ def test_a_service_that_was_changed_by_hand(
     faults = [one.found for one in found if one.level is Level.FAULT]
     assert faults
     assert all(name in one for one in faults)
+
+
+def test_a_question_that_comes_too_late(gateway: Gateway, postfix: PostfixConfig) -> None:
+    name = "smtpd_recipient_restrictions"
+    services = tuple(
+        replace(one, options={**one.options, name: f"permit_sasl_authenticated, {one.options[name]}"})
+        if name in one.options
+        else one
+        for one in postfix.services
+    )
+    found = wiring.judge(replace(postfix, services=services), _paths(gateway))
+    faults = {one.check for one in found if one.level is Level.FAULT}
+    assert faults == {"submission wired", "acceptance wired"}
 
 
 def test_a_door_that_nobody_guards(gateway: Gateway, postfix: PostfixConfig) -> None:
