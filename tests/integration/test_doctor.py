@@ -362,6 +362,13 @@ def test_a_service_that_was_changed_by_hand(
     assert all(name in one for one in faults)
 
 
+@pytest.mark.parametrize("name", ["virtual_alias_maps", "smtp_tls_policy_maps"])
+def test_a_table_that_is_asked_before_the_directorys(gateway: Gateway, postfix: PostfixConfig, name: str) -> None:
+    for value in (f"hash:/etc/aliases, {postfix.main[name]}", f"{postfix.main[name]} hash:/etc/aliases"):
+        found = wiring.judge(replace(postfix, main={**postfix.main, name: value}), _paths(gateway))
+        assert [one.found.split(" ")[0] for one in found if one.level is Level.FAULT] == [name]
+
+
 def test_a_question_that_comes_too_late(gateway: Gateway, postfix: PostfixConfig) -> None:
     name = "smtpd_recipient_restrictions"
     services = tuple(

@@ -169,9 +169,9 @@ def _main(postfix: PostfixConfig, paths: Paths) -> Iterator[str]:
             "mail for a domain without a route leaves unchecked",
         ),
         _starts("relay_transport", "hop:[127.0.0.1]:", "messages go past acceptance"),
-        _has("virtual_alias_maps", f"{paths.maps}/virtual_alias", "addresses lead elsewhere"),
+        _sole_map("virtual_alias_maps", f"{paths.maps}/virtual_alias", "addresses lead elsewhere"),
         _has("transport_maps", f"{paths.maps}/transport", "routes are not the directory's"),
-        _has("smtp_tls_policy_maps", f"{paths.maps}/tls_policy", "agencies' TLS is not the directory's"),
+        _sole_map("smtp_tls_policy_maps", f"{paths.maps}/tls_policy", "agencies' TLS is not the directory's"),
         Must(
             "smtp_tls_security_level",
             lambda value: value in {"encrypt", "verify", "secure", "dane-only"},
@@ -195,6 +195,11 @@ def _equal(name: str, wanted: str, unless: str) -> Must:
 
 def _has(name: str, wanted: str, unless: str) -> Must:
     return Must(name, lambda value: wanted in _plain(value), f"has {wanted}", unless)
+
+
+def _sole_map(name: str, path: str, unless: str) -> Must:
+    """Return that a setting names this table and no other, which would be asked before it."""
+    return Must(name, lambda value: value.partition(":")[2] == path, f"is TYPE:{path}", unless)
 
 
 def _starts(name: str, wanted: str, unless: str) -> Must:
