@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import os
 import resource
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from digipoort import log
 from digipoort.settings import SettingsError, SettingsT, load
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
+    from types import FrameType
 
     from structlog.typing import FilteringBoundLogger
 
@@ -49,4 +52,18 @@ def stop_event() -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def stop_flag(told: Callable[[], None]) -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set, for a program without an event loop; `told` is called then too."""
+    stop = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        # By a thread, started without a lock: who waits for the event may hold its lock, and is interrupted by this.
+        _thread.start_new_thread(stop.set, ())
+        told()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
     return stop

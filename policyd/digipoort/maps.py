@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
 import tempfile
 import time
@@ -47,6 +48,7 @@ _STAGING_PREFIX: Final = ".new-"
 _LOCK_SECONDS: Final = 30.0
 _READ_SECONDS: Final = 600.0
 _LOCK_PAUSE: Final = 0.1
+_LOCK: Final = ".lock"
 _BUILDERS: Final = 2
 
 
@@ -199,6 +201,31 @@ def published_age(folder: Path, now: float) -> float | None:
         return None
 
 
+def ended_within(folder: Path, seconds: float) -> bool:
+    """Tell whether no publication is under way, or the one that is ends within so many seconds. Raises OSError."""
+    until = time.monotonic() + seconds
+    while _is_locked(folder):
+        if time.monotonic() > until:
+            return False
+        time.sleep(_LOCK_PAUSE)
+    return True
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        # Not as _locked opens it: who only asks makes no file, and root is not led to another one.
+        descriptor = os.open(folder / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def map_type(settings: AdminSettings) -> str:
     """Return the type of the tables, Postfix's own unless set. Raises PublishError and mapfiles.PostfixCommandError."""
     config = str(settings.postfix_config_directory)
@@ -239,7 +266,7 @@ def _published_numbers(folder: Path) -> list[int]:
 def _locked(folder: Path) -> Iterator[None]:
     """Keep other publications of this host out; raises PublishBusyError when one takes very long."""
     until = time.monotonic() + _LOCK_SECONDS
-    path = folder / ".lock"
+    path = folder / _LOCK
     path.touch(mode=0o600)
     with path.open("rb") as stream:
         while True:

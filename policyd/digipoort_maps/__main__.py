@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from digipoort import daemon, readiness
 from digipoort.settings import MapsSettings
 from digipoort_maps.publisher import Publisher
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 PROGRAM: Final = "digipoort-maps"
 
@@ -19,14 +14,7 @@ PROGRAM: Final = "digipoort-maps"
 def main() -> None:
     """Run until SIGTERM or SIGINT, which ends a publication under way first; exit 78 for a fault in the settings."""
     settings, logger = daemon.begin(PROGRAM, MapsSettings)
-    stop = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        readiness.stopping()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    stop = daemon.stop_flag(readiness.stopping)
     logger.info("maps_started", folder=str(settings.maps_directory))
     readiness.ready(f"publishes into {settings.maps_directory}")
     Publisher(settings, logger, stop).run()

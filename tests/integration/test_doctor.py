@@ -333,6 +333,7 @@ OPTIONS: Final[list[tuple[Callable[[Service], bool], str, str]]] = [
     (_submission, "smtpd_milters", ""),
     (_submission, "smtpd_recipient_restrictions", "reject_unauth_destination"),
     (_submission, "smtpd_relay_restrictions", "permit_sasl_authenticated, permit"),
+    (_submission, "smtpd_relay_restrictions", "permit_sasl_authenticated, permit, reject"),
     (_submission, "smtpd_tls_security_level", "may"),
     (_submission, "receive_override_options", ""),
     (_submission, "smtpd_sasl_path", "private/auth"),
@@ -359,6 +360,26 @@ def test_a_service_that_was_changed_by_hand(
     faults = [one.found for one in found if one.level is Level.FAULT]
     assert faults
     assert all(name in one for one in faults)
+
+
+@pytest.mark.parametrize("name", ["virtual_alias_maps", "smtp_tls_policy_maps"])
+def test_a_table_that_is_asked_before_the_directorys(gateway: Gateway, postfix: PostfixConfig, name: str) -> None:
+    for value in (f"hash:/etc/aliases, {postfix.main[name]}", f"{postfix.main[name]} hash:/etc/aliases"):
+        found = wiring.judge(replace(postfix, main={**postfix.main, name: value}), _paths(gateway))
+        assert [one.found.split(" ")[0] for one in found if one.level is Level.FAULT] == [name]
+
+
+def test_a_question_that_comes_too_late(gateway: Gateway, postfix: PostfixConfig) -> None:
+    name = "smtpd_recipient_restrictions"
+    services = tuple(
+        replace(one, options={**one.options, name: f"permit_sasl_authenticated, {one.options[name]}"})
+        if name in one.options
+        else one
+        for one in postfix.services
+    )
+    found = wiring.judge(replace(postfix, services=services), _paths(gateway))
+    faults = {one.check for one in found if one.level is Level.FAULT}
+    assert faults == {"submission wired", "acceptance wired"}
 
 
 def test_a_door_that_nobody_guards(gateway: Gateway, postfix: PostfixConfig) -> None:
@@ -439,11 +460,17 @@ def test_mailboxes_that_others_can_open(gateway: Gateway) -> None:
 # The last of all: the sandbox stays like this until the module ends.
 @pytest.mark.parametrize("stack", ["2.4-lua-postfix-3.10"], indirect=True)
 def test_debian_13_is_well_too(gateway: Gateway, stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_there(words: Sequence[str | Path], *, stdin: str = "", user: commands.User | None = None) -> commands.Said:
+    def run_there(
+        words: Sequence[str | Path],
+        *,
+        stdin: str = "",
+        user: commands.User | None = None,
+        seconds: float | None = None,
+    ) -> commands.Said:
         # Who enters the other Debian's tree must be root.
         del user
         program, *rest = map(str, words)
-        return run_here(stacks.STACKS[stack].command(program, *rest), stdin=stdin)
+        return run_here(stacks.STACKS[stack].command(program, *rest), stdin=stdin, seconds=seconds)
 
     run_here = commands.run
     monkeypatch.setattr(commands, "run", run_there)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
+import threading
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, LiteralString
@@ -15,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from digipoort import maps
 from digipoort.directory.condition import Ending, Lag, Server
-from digipoort.doctor import chain
+from digipoort.doctor import chain, mapstate
 from digipoort.doctor.chain import Facts
 from digipoort.doctor.findings import Level
 from digipoort.doctor.mapstate import MapState
@@ -180,6 +182,26 @@ def test_maps_that_are_not_as_they_should_be(reader: str, directory_dsn: str, tm
     assert (status, found["maps"]["found"]) == (1, "not there, or not whole: transport")
     _, found = _doctor(reader, directory_dsn, **{**settings, "MAPS_DIRECTORY": str(tmp_path / "none")})
     assert found["maps"]["found"] == "nothing is published on this host"
+
+
+def test_maps_that_are_being_published(
+    reader: str, directory_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = maps_settings(tmp_path)
+    loaded = load(AdminSettings, {**SETTINGS, **settings, "DIRECTORY_DSN": reader})
+    maps.publish(loaded)
+    monkeypatch.setattr(mapstate, "PUBLICATION_SECONDS", 0.2)
+    # As a publication has it while it changes this table, and as one leaves it that was killed then.
+    (loaded.maps_directory / "transport.unfinished").touch()
+    with (loaded.maps_directory / ".lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, found = _doctor(reader, directory_dsn, **settings)
+        assert (status, found["maps"]["level"]) == (0, "warning")
+        assert found["maps"]["found"] == "not whole yet, as a publication is under way: transport"
+        threading.Timer(0.3, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        assert maps.ended_within(loaded.maps_directory, 20)
+    status, found = _doctor(reader, directory_dsn, **settings)
+    assert (status, found["maps"]["found"]) == (1, "not there, or not whole: transport")
 
 
 def test_a_standby_that_is_behind(pair: Pair, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import socketserver
 import stat
@@ -30,6 +31,7 @@ from digipoort.doctor import (
     settingsfiles,
     sockets,
     space,
+    tables,
     timesync,
     units,
     versions,
@@ -41,6 +43,7 @@ from digipoort.doctor.sockets import Client, Seen, Wanted
 from digipoort.doctor.space import GIB, Room
 from digipoort.doctor.units import Unit
 from digipoort.doctor.versions import Versions
+from tests.unit.directory_samples import digipoort, maps_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -174,6 +177,23 @@ def test_sockets_that_are_none_or_that_nobody_listens_on(tmp_path: Path) -> None
     assert sockets.look(replace(one, path=left)).answer == "cannot be used: Connection refused"
 
 
+def test_a_socket_that_goes_while_it_is_looked_at_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.sock"
+    obstacle = access.obstacle
+
+    def gone(path: Path, uid: int, gids: frozenset[int], wanted: int) -> Path | None:
+        path.unlink()
+        return obstacle(path, uid, gids, wanted)
+
+    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        above.chmod(above.stat().st_mode | 0o011)
+    monkeypatch.setattr(access, "obstacle", gone)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert sockets.look(replace(WANTED, path=path)) == Seen(None)
+    assert not path.exists()
+
+
 def test_a_daemon_that_hangs_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(loginprobe, "PROBE_SECONDS", 0.2)
@@ -205,6 +225,13 @@ def test_who_can_read_the_settings(folder: int, mode: int, uid: int, level: Leve
     assert found in one.found
 
 
+def test_a_settings_file_of_any_name_is_looked_at(tmp_path: Path, mocker: MockerFixture) -> None:
+    file = tmp_path / "settings"
+    file.touch(mode=0o660)
+    file.chmod(0o660)
+    assert f"{file} has mode 0660" in [one.found for one in settingsfiles.examine(mocker.Mock(settings_file=file))]
+
+
 BOOKWORM: Final = Versions("0.1.0", ("debian", "12"), (3, 11), "3.7.11", "2.3.19.1")
 
 
@@ -226,9 +253,47 @@ def test_which_versions_will_do(facts: Versions, level: Level, found: str) -> No
     assert found in one.found
 
 
+WELL: Final = tables.Asked("transport", ("a\tb",), ("a\tb",))
+
+
+@pytest.mark.parametrize(
+    ("asked", "changing", "level", "found"),
+    [
+        (WELL, False, Level.OK, "transport: Postfix's user gets answers"),
+        (WELL, True, Level.OK, "transport: Postfix's user gets answers"),
+        (replace(WELL, answered=()), False, Level.FAULT, "transport answers otherwise than its text says"),
+        (replace(WELL, answered=()), True, Level.WARNING, "transport is as it was, or as it will be"),
+        (replace(WELL, error="fatal: no"), False, Level.FAULT, "gets no answer from transport: fatal: no"),
+        (tables.Asked("mailbox", (), (), "is not published"), False, Level.FAULT, "mailbox is not published"),
+    ],
+)
+def test_what_a_table_means(asked: tables.Asked, changing: bool, level: Level, found: str) -> None:  # noqa: FBT001
+    one = _only(tables.judge([asked], changing=changing))
+    assert one.level is level
+    assert found in one.found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as Postfix's user")
+def test_tables_that_are_not_there_are_not_well(tmp_path: Path) -> None:
+    settings = {**maps_settings(tmp_path), "DOVECOT_CONFIG": str(tmp_path / "none.conf")}
+    (tmp_path / "postfix" / "master.cf").touch()
+    ended = digipoort("host=/nonexistent", "doctor", "--json", "tables", **settings)
+    found = [one["found"] for one in json.loads(ended.stdout) if one["check"] == "tables"]
+    assert found == [f"{name} is not published" for name in ("tls_policy", "transport", "mailbox", "virtual_alias")]
+
+
 def test_a_clock_that_nobody_keeps() -> None:
     assert _levels(timesync.judge(timesync.Clock(120_000))) == [Level.OK]
     assert _levels(timesync.judge(timesync.Clock(timesync.UNKNOWN_MICROSECONDS))) == [Level.WARNING]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_file_system_of_its_own_is_no_mailbox(tmp_path: Path) -> None:
+    shutil.chown(tmp_path, 61306)
+    (tmp_path / "lost+found").mkdir(mode=0o700)
+    assert mailboxes.look(tmp_path).foreign == ()
+    (tmp_path / "other").mkdir(mode=0o700)
+    assert mailboxes.look(tmp_path).foreign == ("other",)
 
 
 def _line(queue: str, age: float, *, reason: str | None = "connect to 192.0.2.1: timed out") -> str:
@@ -316,12 +381,34 @@ ALL: Final = [
         (replace(ALL[0], active="failed"), Level.FAULT, "digipoort-policyd.service is failed"),
         (replace(ALL[0], loaded=False, active="inactive"), Level.FAULT, "digipoort-policyd.service is not installed"),
         (replace(ALL[0], restarts=5), Level.WARNING, "digipoort-policyd.service was restarted 5 times"),
+        # Of a program that ends each time, systemd shows both in turn.
+        (
+            replace(ALL[0], active="activating", detail="auto-restart", restarts=1),
+            Level.FAULT,
+            "digipoort-policyd.service does not stay up; restarts: 1",
+        ),
+        (
+            replace(ALL[0], active="activating", detail="start", restarts=5),
+            Level.FAULT,
+            "digipoort-policyd.service does not stay up; restarts: 5",
+        ),
+        (replace(ALL[0], active="activating", detail="start"), Level.OK, "all 10 run"),
     ],
 )
 def test_what_units_mean(change: Unit, level: Level, found: str) -> None:
     one = _only(units.judge([change, *ALL[1:]]))
     assert one.level is level
     assert one.found.startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("active", "level", "found"),
+    [("inactive", Level.OK, "all 11 run"), ("activating", Level.OK, "all 11 run"), ("failed", Level.WARNING, "failed")],
+)
+def test_a_purge_counts_by_how_it_ended(active: str, level: Level, found: str) -> None:
+    one = _only(units.judge([*ALL, Unit(units.PURGED, loaded=True, active=active, enabled="static")]))
+    assert one.level is level
+    assert found in one.found
 
 
 def test_units_that_nothing_starts_at_boot() -> None:
@@ -335,13 +422,24 @@ def test_units_that_nothing_starts_at_boot() -> None:
 
 
 def test_what_systemctl_shows_is_read() -> None:
-    block = "Id={}\nLoadState={}\nActiveState=active\nUnitFileState=\nNRestarts=2\nWants=x\nRequires=y z\n"
+    block = "Id={}\nLoadState={}\nActiveState=active\nSubState=running\nUnitFileState=\nNRestarts=2\n"
+    block += "Wants=x\nRequires=y z\n"
     shown = "\n".join(
         block.format(name, state) for name, state in (("a.service", "loaded"), ("b.service", "not-found"))
     )
     assert units.read(shown) == [
-        Unit("a.service", loaded=True, active="active", enabled="", restarts=2, starts=frozenset("xyz")),
-        Unit("b.service", loaded=False, active="active", enabled="", restarts=2, starts=frozenset("xyz")),
+        Unit(
+            "a.service", loaded=True, active="active", enabled="", restarts=2, starts=frozenset("xyz"), detail="running"
+        ),
+        Unit(
+            "b.service",
+            loaded=False,
+            active="active",
+            enabled="",
+            restarts=2,
+            starts=frozenset("xyz"),
+            detail="running",
+        ),
     ]
 
 
@@ -357,6 +455,21 @@ def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     assert commands.run(["/bin/sleep", "60"]).status == 124
     assert time.monotonic() - began < 10
+
+
+def test_a_queue_that_is_too_long_to_be_listed_is_not_taken_for_a_postfix_that_is_down(
+    tmp_path: Path, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "postqueue"
+    monkeypatch.setattr(mailqueue, "POSTQUEUE", str(program))
+    monkeypatch.setattr(mailqueue, "LISTING_SECONDS", 0.5)
+    host = mocker.Mock(postfix=mocker.Mock(main={"queue_directory": str(tmp_path)}))
+    for script, remedy in (("exec sleep 60", "a very large queue"), ("exit 69", "is the gateway's Postfix running?")):
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+        program.chmod(0o755)
+        one = _only(mailqueue.examine(host))
+        assert one.level is Level.FAULT
+        assert one.remedy.startswith(remedy)
 
 
 def test_every_part_has_its_turn(mocker: MockerFixture) -> None:
@@ -390,6 +503,39 @@ def test_every_part_has_its_turn(mocker: MockerFixture) -> None:
     assert "secret" not in found[0].found
     assert found[1] == Finding("denied", Level.WARNING, "/etc/secret may not be looked at", "run it as root")
     assert found[2].found == "no result within 0.2 seconds"
+
+
+@pytest.mark.parametrize("part", ["tables", "wiring", "certificates", "doors", "queue"])
+def test_a_part_that_has_nothing_to_look_at_is_not_well(tmp_path: Path, part: str) -> None:
+    away = {"POSTFIX_CONFIG_DIRECTORY": str(tmp_path / "none"), "DOVECOT_CONFIG": str(tmp_path / "none.conf")}
+    ended = digipoort("host=/nonexistent", "doctor", "--json", part, **away)
+    told = {one["check"]: one["level"] for one in json.loads(ended.stdout)}
+    assert (ended.exit_code, told) == (1, {"postfix": "fault", "dovecot": "fault"})
+
+
+def test_what_keeps_several_parts_from_looking_is_told_once(tmp_path: Path) -> None:
+    away = {"POSTFIX_CONFIG_DIRECTORY": str(tmp_path / "none"), "DOVECOT_CONFIG": str(tmp_path / "none.conf")}
+    ended = digipoort("host=/nonexistent", "doctor", "--json", "versions", "wiring", "queue", **away)
+    assert [one["check"] for one in json.loads(ended.stdout)].count("postfix") == 1
+
+
+def test_words_that_a_terminal_has_no_characters_for_are_said_all_the_same(tmp_path: Path) -> None:
+    away = {"DOVECOT_CONFIG": f"{tmp_path}/\N{EURO SIGN}", "LOGICAL_DOMAINS": "gov.test"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "digipoort.cli", "doctor", "doors"],
+        env={**os.environ, **away, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert f"{tmp_path}/\\u20ac is not there" in ended.stdout.decode("ascii")
+
+
+def test_settings_that_leave_a_part_without_sockets_are_told(tmp_path: Path) -> None:
+    away = {"DOVECOT_CONFIG": str(tmp_path / "none.conf"), "REQUEST_DEADLINE": "soon"}
+    ended = digipoort("host=/nonexistent", "doctor", "--json", "wiring", **away)
+    found = [one["found"] for one in json.loads(ended.stdout) if one["check"] == "settings"]
+    assert (ended.exit_code, found) == (1, ["REQUEST_DEADLINE is not a number (it is 'soon')."])
 
 
 def test_every_part_is_there_and_imported_by_none_of_the_other_commands() -> None:

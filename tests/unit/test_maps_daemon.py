@@ -156,3 +156,17 @@ def test_faulty_settings_end_it(tmp_path: Path) -> None:
     )
     assert ended.returncode == os.EX_CONFIG
     assert "MAPS_DIRECTORY" in ended.stderr
+
+
+def test_a_signal_that_comes_as_the_event_is_waited_for_does_not_hang_the_program() -> None:
+    program = """
+import os, signal
+from digipoort import daemon
+stop = daemon.stop_flag(lambda: print("told", flush=True))
+with stop._cond:  # as a wait for the event has it for a moment, at its beginning and at its end
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("goes on", flush=True)
+print(stop.wait(20))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout.split("\n") == ["told", "goes on", "True", ""]

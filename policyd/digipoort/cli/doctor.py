@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -42,13 +44,17 @@ def doctor(context: click.Context, parts: tuple[str, ...], *, as_json: bool) -> 
         from digipoort.doctor import examination, host
 
         chosen = [part for part in PARTS if part.name in parts or not parts]
-        findings = examination.examine(host.look(variables, settings), chosen)
+        here = host.look(variables, settings)
+        findings = [*examination.unseen(here, chosen), *examination.examine(here, chosen)]
     _show(findings, as_json=as_json)
     if any(finding.level is Level.FAULT for finding in findings):
         context.exit(EXIT_REFUSED)
 
 
 def _show(findings: Sequence[Finding], *, as_json: bool) -> None:
+    # What other programs said may have characters that this terminal has not: no reason to say nothing.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if as_json:
         rows = [(one.check, one.level.value, one.found, one.remedy) for one in findings]
         output.show(("check", "level", "found", "remedy"), rows, as_json=True)

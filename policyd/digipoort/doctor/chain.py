@@ -50,7 +50,7 @@ def examine(host: Host) -> list[Finding]:
     written = None if isinstance(writer, str) else writer.counter
     return diagnose(
         Facts(
-            setting_faults=_setting_faults(host.variables),
+            setting_faults=setting_faults(host.variables),
             timezone=settings.directory_timezone,
             known_migrations=tuple(migration.name for migration in packaged_migrations()),
             writer=writer,
@@ -195,7 +195,10 @@ def maps(facts: Facts) -> Sequence[Finding]:
         found.append(Finding("maps", Level.FAULT, state.type_fault, "MAP_TYPE, Postfix's default_database_type"))
     if state.counter is None:
         return [*found, Finding("maps", Level.FAULT, "nothing is published on this host", "digipoort maps publish")]
-    if state.lacking:
+    if state.lacking and state.changing:
+        lacking = f"not whole yet, as a publication is under way: {', '.join(state.lacking)}"
+        found.append(Finding("maps", Level.WARNING, lacking, "look again when it has ended"))
+    elif state.lacking:
         lacking = f"not there, or not whole: {', '.join(state.lacking)}"
         found.append(Finding("maps", Level.FAULT, lacking, "digipoort maps publish"))
     if state.held:
@@ -234,8 +237,8 @@ def _described(server: Server) -> str:
     return f"{server.host}, {kind}, PostgreSQL {server.version}, {server.round_trip_ms:.1f} ms"
 
 
-def _setting_faults(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what is wrong for any program, each once."""
+def setting_faults(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is wrong with the settings for any program, each once."""
     faults: dict[str, None] = {}
     for kind in PROGRAMS.values():
         try:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMAND_SECONDS: Final = 10.0
+TOOK_TOO_LONG: Final = 124
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,11 @@ class User:
     gid: int
 
 
-def run(words: Sequence[str | Path], *, stdin: str = "", user: User | None = None) -> Said:
-    """Run a program and return what it said; as another user if this one may do that."""
+def run(
+    words: Sequence[str | Path], *, stdin: str = "", user: User | None = None, seconds: float | None = None
+) -> Said:
+    """Run a program and return what it said; as another user if this one may do that. None: COMMAND_SECONDS."""
+    seconds = COMMAND_SECONDS if seconds is None else seconds
     other = user if user is not None and os.geteuid() == 0 else None
     try:
         done = subprocess.run(  # noqa: S603 - a list, no shell; the arguments are settings and fixed words
@@ -47,7 +51,7 @@ def run(words: Sequence[str | Path], *, stdin: str = "", user: User | None = Non
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=COMMAND_SECONDS,
+            timeout=seconds,
             check=False,
             cwd="/",
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
@@ -56,7 +60,7 @@ def run(words: Sequence[str | Path], *, stdin: str = "", user: User | None = Non
             extra_groups=[] if other else None,
         )
     except subprocess.TimeoutExpired:
-        return Said(124, "", f"{words[0]} took longer than {COMMAND_SECONDS:g} seconds")
+        return Said(TOOK_TOO_LONG, "", f"{words[0]} took longer than {seconds:g} seconds")
     except OSError as error:
         return Said(127, "", f"{words[0]}: {error.strerror}")
     return Said(done.returncode, done.stdout, done.stderr)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from digipoort.doctor import chain, versions
 from digipoort.doctor.findings import Finding, fault, warning
 
 if TYPE_CHECKING:
@@ -13,6 +14,23 @@ if TYPE_CHECKING:
 
     from digipoort.doctor.host import Host
     from digipoort.doctor.parts import Part
+
+# What they look at, or whom they ask, stands in Postfix's and Dovecot's configuration, or in all programs' settings.
+_READ_CONFIGURATION: Final = frozenset(
+    {"tables", "sockets", "wiring", "certificates", "doors", "queue", "mailboxes", "disk"}
+)
+_READ_SETTINGS: Final = frozenset({"sockets", "wiring"})
+
+
+def unseen(host: Host, parts: Sequence[Part]) -> list[Finding]:
+    """Return what keeps these parts from looking, but what one of them tells: else they would have nothing to tell."""
+    names = {part.name for part in parts}
+    found: list[Finding] = []
+    if names & _READ_CONFIGURATION and "versions" not in names:
+        found += versions.unreadable(host)
+    if names & _READ_SETTINGS and "directory" not in names:
+        found += [fault("settings", one, "mend the settings file") for one in chain.setting_faults(host.variables)]
+    return found
 
 
 def examine(host: Host, parts: Sequence[Part]) -> list[Finding]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _CHECK: Final = "mailboxes"
 _POSTMASTER: Final = "postmaster"
+# Where the folder is a file system of its own (ext4): root's, as it must be.
+_FILE_SYSTEMS: Final = "lost+found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def look(folder: Path) -> Boxes:
     number, foreign, wide = 0, [], []
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.name == _FILE_SYSTEMS:
+                continue
             one = entry.stat(follow_symlinks=False)
             number += 1
             if one.st_uid != found.st_uid:

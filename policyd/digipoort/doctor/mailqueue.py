@@ -22,6 +22,9 @@ OLD_SECONDS: Final = 3600.0
 # Mail is given up after three days (maximal_queue_lifetime): somebody must see it well before.
 LATE_SECONDS: Final = 86_400.0
 CROWDED: Final = 10_000
+POSTQUEUE: Final = "/usr/sbin/postqueue"
+# It opens every message's file; what is left of the part's time is for reading what it says.
+LISTING_SECONDS: Final = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,10 @@ def examine(host: Host) -> list[Finding]:
     if isinstance(host.postfix, str):
         return []
     folder = host.settings.postfix_config_directory
-    said = commands.run(["/usr/sbin/postqueue", "-c", folder, "-j"])
+    said = commands.run([POSTQUEUE, "-c", folder, "-j"], seconds=LISTING_SECONDS)
+    if said.status == commands.TOOK_TOO_LONG:
+        remedy = f"a very large queue, a slow disk, or a Postfix that hangs: qshape -c {folder} deferred"
+        return [fault(_CHECK, said.first_error, remedy)]
     if said.status != 0:
         return [fault(_CHECK, said.first_error, "is the gateway's Postfix running?")]
     corrupt = Path(host.postfix.main["queue_directory"], "corrupt")
@@ -65,7 +71,7 @@ def judge(queue: Queue) -> list[Finding]:
     """Tell what has waited for too long, and what Postfix will not try again by itself."""
     found = []
     if queue.corrupt:
-        remedy = "postcat -c … FILE of each in corrupt/; tell its submitter, then remove it"
+        remedy = "postcat FILE of each in corrupt/; tell its submitter, then remove it"
         found.append(fault(_CHECK, f"{queue.corrupt} files are damaged: Postfix left them aside", remedy))
     if queue.messages.get("hold"):
         remedy = "postqueue -p marks them with !; postsuper -H ID lets one go on"

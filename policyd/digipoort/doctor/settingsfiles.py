@@ -27,11 +27,11 @@ class Kept:
 
 
 def examine(host: Host) -> list[Finding]:
-    """Look at the folder of the settings file, and at every settings file in it."""
+    """Look at the folder of the settings file, at that file whatever its name, and at every other one in the folder."""
     file = host.settings_file
     if not file.exists():
         return [ok(_CHECK, f"there is no {file}: all comes from the environment")]
-    return judge(_kept(file.parent), [_kept(path) for path in sorted(file.parent.glob("*.env"))])
+    return judge(_kept(file.parent), [_kept(path) for path in sorted({file, *file.parent.glob("*.env")})])
 
 
 def judge(folder: Kept, files: Sequence[Kept]) -> list[Finding]:

@@ -89,9 +89,14 @@ def look(one: Wanted) -> Seen:
     if not stat.S_ISSOCK(found.st_mode):
         return Seen(mode, is_socket=False)
     needs = access.READ | access.WRITE
-    obstacle = access.obstacle(one.path, one.client.uid, one.client.gids, needs) if one.client else None
+    obstacle = None
     try:
+        if one.client is not None:
+            obstacle = access.obstacle(one.path, one.client.uid, one.client.gids, needs)
         answer = one.probe(one.path)
+    except FileNotFoundError:
+        # A milter's goes with it, and it may be ending.
+        return Seen(None)
     except TimeoutError:
         answer = "does not answer"
     except PermissionError:

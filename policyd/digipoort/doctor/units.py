@@ -29,16 +29,20 @@ SERVICES: Final = (
 )
 TARGET: Final = "digipoort.target"
 PURGE: Final = "digipoort-purge.timer"
+# It runs for a moment each night: only how that ended counts.
+PURGED: Final = "digipoort-purge.service"
 # One or two are a slow database at boot.
 MANY_RESTARTS: Final = 5
 # `indirect`: its socket is what is enabled.
 _AT_BOOT: Final = frozenset({"enabled", "indirect", "generated", "alias"})
-_PROPERTIES: Final = "Id,LoadState,ActiveState,UnitFileState,NRestarts,Wants,Requires"
+# Between two starts of a program that ends each time, which for systemd is a way of `activating`.
+_FAILS_AGAIN: Final = "auto-restart"
+_PROPERTIES: Final = "Id,LoadState,ActiveState,SubState,UnitFileState,NRestarts,Wants,Requires"
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What systemd says of a unit; `starts` are those that are started with it."""
+    """What systemd says of a unit; `starts` are those that are started with it, `detail` is its SubState."""
 
     name: str
     loaded: bool
@@ -46,13 +50,14 @@ class Unit:
     enabled: str
     restarts: int = 0
     starts: frozenset[str] = frozenset()
+    detail: str = ""
 
 
 def examine(host: Host) -> list[Finding]:
     """Ask systemd, where it runs."""
     if not RUNS.exists():
         return [ok(_CHECK, "systemd does not run here")]
-    names = (*SERVICES, TARGET, *([PURGE] if host.settings.mail_retention_days else []))
+    names = (*SERVICES, TARGET, *([PURGE, PURGED] if host.settings.mail_retention_days else []))
     said = commands.run(["/usr/bin/systemctl", "show", f"--property={_PROPERTIES}", *names])
     if said.status != 0:
         return [warning(_CHECK, said.first_error, "systemctl status 'digipoort*'")]
@@ -68,7 +73,7 @@ def read(output: str) -> list[Unit]:
         restarts = int(values.get("NRestarts") or 0)
         starts = frozenset(f"{values.get('Wants', '')} {values.get('Requires', '')}".split())
         state, enabled = values["ActiveState"], values.get("UnitFileState", "")
-        units.append(Unit(values["Id"], loaded, state, enabled, restarts, starts))
+        units.append(Unit(values["Id"], loaded, state, enabled, restarts, starts, values.get("SubState", "")))
     return units
 
 
@@ -80,6 +85,11 @@ def judge(units: Sequence[Unit]) -> list[Finding]:
     by_target = frozenset[str]().union(*(unit.starts for unit in targets))
     found = []
     for unit in units:
+        if unit.name == PURGED:
+            if unit.active == "failed":
+                text = f"{unit.name} failed: mail may be kept for longer than parties were told"
+                found.append(warning(_CHECK, text, f"journalctl -u {unit.name} tells why"))
+            continue
         if not unit.loaded:
             found.append(fault(_CHECK, f"{unit.name} is not installed", "the playbook"))
         elif unit.active not in {"active", "activating", "reloading"}:
@@ -87,7 +97,10 @@ def judge(units: Sequence[Unit]) -> list[Finding]:
             found.append(fault(_CHECK, f"{unit.name} is {unit.active}", remedy))
         if unit.loaded and unit.enabled not in _AT_BOOT and unit.name not in by_target:
             found.append(fault(_CHECK, f"{unit.name} will not start at boot", f"systemctl enable {unit.name}"))
-        if unit.restarts >= MANY_RESTARTS:
+        if unit.active == "activating" and (unit.detail.startswith(_FAILS_AGAIN) or unit.restarts >= MANY_RESTARTS):
+            text = f"{unit.name} does not stay up; restarts: {unit.restarts}"
+            found.append(fault(_CHECK, text, f"journalctl -u {unit.name} tells why"))
+        elif unit.restarts >= MANY_RESTARTS:
             text = f"{unit.name} was restarted {unit.restarts} times since it was started"
             found.append(warning(_CHECK, text, f"journalctl -u {unit.name} tells why"))
     return found or [ok(_CHECK, f"all {len(units)} run, and start at boot")]

@@ -36,15 +36,6 @@ class Versions:
 def examine(host: Host) -> list[Finding]:
     """Ask each program for its version."""
     postfix = "" if isinstance(host.postfix, str) else host.postfix.main.get("mail_version", "")
-    found = (
-        [fault("postfix", host.postfix, "POSTFIX_CONFIG_DIRECTORY, postconf -n")]
-        if isinstance(host.postfix, str)
-        else []
-    )
-    if isinstance(host.dovecot, str):
-        found.append(
-            fault("dovecot", host.dovecot, "DOVECOT_CONFIG, doveconf -n; an upgrade of Debian needs the other template")
-        )
     release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
     versions = Versions(
         own=_own(),
@@ -53,7 +44,18 @@ def examine(host: Host) -> list[Finding]:
         postfix=postfix,
         dovecot=host.dovecot_version,
     )
-    return [*found, *judge(versions)]
+    return [*unreadable(host), *judge(versions)]
+
+
+def unreadable(host: Host) -> list[Finding]:
+    """Tell which configuration cannot be read: all that other parts would look at there goes unseen."""
+    found = []
+    if isinstance(host.postfix, str):
+        found.append(fault("postfix", host.postfix, "POSTFIX_CONFIG_DIRECTORY, postconf -n"))
+    if isinstance(host.dovecot, str):
+        remedy = "DOVECOT_CONFIG, doveconf -n; an upgrade of Debian needs the other template"
+        found.append(fault("dovecot", host.dovecot, remedy))
+    return found
 
 
 def judge(versions: Versions) -> list[Finding]:

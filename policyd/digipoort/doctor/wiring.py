@@ -102,9 +102,16 @@ def _submission(postfix: PostfixConfig, paths: Paths) -> Iterator[str]:
             door,
             _starts("smtpd_command_filter", "pcre:", "receipts come only for those who ask for them"),
             _equal("smtpd_milters", f"unix:{paths.milters}/milter-submission.sock", "messages get no reference"),
-            _has("smtpd_recipient_restrictions", _question(paths, "submission"), "any login may use any sender"),
+            # First: what stands before it, permit_sasl_authenticated as in every tutorial, would be the answer.
+            _starts("smtpd_recipient_restrictions", _question(paths, "submission"), "any login may use any sender"),
             _has("smtpd_recipient_restrictions", "reject_unauth_destination", "the gateway relays anywhere"),
-            _has("smtpd_relay_restrictions", "permit_sasl_authenticated", "no login is asked for"),
+            Must(
+                "smtpd_relay_restrictions",
+                lambda value: [one for one in _words(value) if one.startswith("permit")]
+                == ["permit_sasl_authenticated"],
+                "permits permit_sasl_authenticated, and nothing else",
+                "no login is asked for",
+            ),
             Must(
                 "smtpd_relay_restrictions",
                 lambda value: _words(value)[-1:] == ["reject"],
@@ -132,7 +139,7 @@ def _acceptance(postfix: PostfixConfig, paths: Paths) -> Iterator[str]:
             _equal("smtpd_relay_restrictions", only, "any local process may submit in any party's name"),
             _equal("smtpd_tls_ask_ccert", "yes", "the hop cannot show its certificate"),
             _equal("smtpd_tls_security_level", "encrypt", "the hop cannot show its certificate"),
-            _has("smtpd_recipient_restrictions", _question(paths, "acceptance"), "nothing is authorised"),
+            _starts("smtpd_recipient_restrictions", _question(paths, "acceptance"), "nothing is authorised"),
             _equal("smtpd_milters", f"unix:{paths.milters}/milter-acceptance.sock", "no message is checked"),
         )
     hop = postfix.named("hop")
@@ -162,9 +169,9 @@ def _main(postfix: PostfixConfig, paths: Paths) -> Iterator[str]:
             "mail for a domain without a route leaves unchecked",
         ),
         _starts("relay_transport", "hop:[127.0.0.1]:", "messages go past acceptance"),
-        _has("virtual_alias_maps", f"{paths.maps}/virtual_alias", "addresses lead elsewhere"),
+        _sole_map("virtual_alias_maps", f"{paths.maps}/virtual_alias", "addresses lead elsewhere"),
         _has("transport_maps", f"{paths.maps}/transport", "routes are not the directory's"),
-        _has("smtp_tls_policy_maps", f"{paths.maps}/tls_policy", "agencies' TLS is not the directory's"),
+        _sole_map("smtp_tls_policy_maps", f"{paths.maps}/tls_policy", "agencies' TLS is not the directory's"),
         Must(
             "smtp_tls_security_level",
             lambda value: value in {"encrypt", "verify", "secure", "dane-only"},
@@ -190,8 +197,13 @@ def _has(name: str, wanted: str, unless: str) -> Must:
     return Must(name, lambda value: wanted in _plain(value), f"has {wanted}", unless)
 
 
+def _sole_map(name: str, path: str, unless: str) -> Must:
+    """Return that a setting names this table and no other, which would be asked before it."""
+    return Must(name, lambda value: value.partition(":")[2] == path, f"is TYPE:{path}", unless)
+
+
 def _starts(name: str, wanted: str, unless: str) -> Must:
-    return Must(name, lambda value: value.startswith(wanted), f"begins with {wanted}", unless)
+    return Must(name, lambda value: _plain(value).startswith(wanted), f"begins with {wanted}", unless)
 
 
 def _of(postfix: PostfixConfig, service: Service, *musts: Must) -> Iterator[str]:
