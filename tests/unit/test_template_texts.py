@@ -111,6 +111,7 @@ def _options(*, ask: bool, file: str = "", directory: str = "") -> list[str]:
         "digipoort_client_ca_file": file,
         "digipoort_client_ca_directory": directory,
         "digipoort_agency_transports": {},
+        "digipoort_submission_address": "127.0.0.1",
     }
     options = str(getattr(template.make_module(settings), "submission")()).splitlines()  # noqa: B009 - the template's own
     return [option for option in options if re.search("cert|smtpd_tls|_relay_", option) and "#" not in option]
