@@ -245,6 +245,9 @@ def test_certificates_and_keys_that_do_not_fit(gateway: Gateway, copy: Path, tmp
     other.unlink()
     told = _doctor(gateway, "certificates", **edited)
     assert told.line("certificate", "other.pem is not there")["level"] == "fault"
+    told = _doctor(gateway, "certificates", **_edit(copy, f"smtpd_tls_chain_files={tmp_path}"))
+    assert told.line("certificate", f"{tmp_path} is no file")["level"] == "fault"
+    assert told.line("hop", "both ends")["level"] == "ok", "the others are looked at all the same"
     told = _doctor(gateway, "certificates", **_edit(copy, f"smtpd_tls_chain_files={key}"))
     assert told.line("certificate", "there is no key with a certificate after it")["level"] == "fault"
 

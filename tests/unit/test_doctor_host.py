@@ -296,6 +296,16 @@ def test_a_file_system_of_its_own_is_no_mailbox(tmp_path: Path) -> None:
     assert mailboxes.look(tmp_path).foreign == ("other",)
 
 
+def test_a_mailbox_that_is_removed_while_one_looks(tmp_path: Path, mocker: MockerFixture) -> None:
+    (tmp_path / "there").mkdir(mode=0o700)
+    gone = mocker.Mock(**{"stat.side_effect": FileNotFoundError})
+    gone.name = "gone"
+    with os.scandir(tmp_path) as entries:
+        found = [gone, *entries]
+    mocker.patch("digipoort.doctor.mailboxes.os.scandir").return_value.__enter__.return_value = found
+    assert mailboxes.look(tmp_path).number == 1
+
+
 def _line(queue: str, age: float, *, reason: str | None = "connect to 192.0.2.1: timed out") -> str:
     recipient = {"address": "a@b.example"} | ({"delay_reason": reason} if reason else {})
     return json.dumps(

@@ -62,6 +62,8 @@ def examine(host: Host) -> list[Finding]:
             found.append(fault(use.check, str(error), "the files that main.cf and master.cf name"))
         except FileNotFoundError as error:
             found.append(fault(use.check, f"{error.filename} is not there", use.renew))
+        except (IsADirectoryError, NotADirectoryError) as error:
+            found.append(fault(use.check, f"{error.filename} is no file", "the files that main.cf and master.cf name"))
         else:
             for pair in pairs:
                 found += judge(use, pair, now)

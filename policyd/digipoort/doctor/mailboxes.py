@@ -59,7 +59,10 @@ def look(folder: Path) -> Boxes:
         for entry in entries:
             if entry.name == _FILE_SYSTEMS:
                 continue
-            one = entry.stat(follow_symlinks=False)
+            try:
+                one = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # removed meanwhile
             number += 1
             if one.st_uid != found.st_uid:
                 foreign.append(entry.name)
