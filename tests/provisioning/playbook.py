@@ -143,7 +143,7 @@ def command(*words: str) -> tuple[list[str], dict[str, str]]:
     return [str(Path(sys.executable).with_name("ansible-playbook")), *words], environment
 
 
-def play(*words: str, patience: float = 600) -> Played:
+def play(*words: str, patience: float = 1800) -> Played:
     """Run ansible-playbook to its end."""
     argv, environment = command(*words)
     began = time.monotonic()

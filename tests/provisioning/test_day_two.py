@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.provisioning.guest import Guest
     from tests.provisioning.site import Site
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2400)
 NEXT_VERSION: Final = "0.1.1"
 _BACKUPS: Final = "/var/backups/digipoort"
 _POSTGRES: Final = ("runuser", "-u", "postgres", "--", "env", "PGHOST=/run/postgresql", "PGPORT=5433")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.provisioning.playbook import Played
     from tests.provisioning.world import World
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2400)
 USER: Final = "jan"
 # What the host has of its own before: mail by SMTP, read by IMAP. POP3, LMTP, lmdb and pcre come with the gateway,
 # and could show.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.provisioning.site import Site
     from tests.sandbox.clients import Report
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(2400)
 # On a machine that does nothing else; where several streams share it (together.py), it has a part of it.
 MINUTES_TO_CONVERGE: Final = 3 * int(os.environ.get("PROVISION_STREAMS", "1"))
 EXPOSURE: Final = 1.5

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.provisioning.playbook import Played
     from tests.provisioning.world import World
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2400)
 _LOGINS: Final = ("policyd", "resubmission", "authd", "rehash", "publisher", "administrator")
 
 
