@@ -121,6 +121,45 @@ def test_files_are_for_those_who_need_them(site: Site, say: Callable[[str], None
     assert [line for line in lines if line[0] == "s" and line[7:10] != "---"] == [], "sockets open to everybody"
 
 
+def test_a_socket_is_for_those_who_have_a_question_there(site: Site) -> None:
+    """Whoever takes over a milter, which reads hostile messages, can neither deliver nor ask in Postfix's name."""
+    connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1]); print('in')"
+    # As systemd, Postfix and Dovecot start them: nobody has more groups than that.
+    groups = {"digipoort-milter": f"--groups={site.gateway.run('id', '-g', 'postfix').strip()}"}
+
+    def may(user: str, path: str) -> bool:
+        rights = (f"--reuid={user}", f"--regid={user}", groups.get(user, "--clear-groups"))
+        return site.gateway.run("setpriv", *rights, "python3", "-c", connect, path, check=False).strip() == "in"
+
+    users = ("postfix", "digipoort-milter", "digipoort-mail", "digipoort-authd", "digipoort-sasl", "nobody")
+    sockets = ("policyd", "resubmission", "sasl", "lmtp", "dovecot-auth")
+    assert {one: {user for user in users if may(user, f"/run/digipoort/{one}.sock")} for one in sockets} == {
+        "policyd": {"postfix"},
+        "resubmission": {"digipoort-milter"},
+        "sasl": {"postfix"},
+        "lmtp": {"postfix", "digipoort-mail"},
+        "dovecot-auth": {"digipoort-sasl"},
+    }
+
+
+def test_an_upgrade_of_debians_packages_reaches_the_gateway(site: Site) -> None:
+    units = (*host.DAEMONS, *host.MAIL)
+    before = host.started(site.gateway, units)
+
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", "--reinstall", "dovecot-core", "postfix")
+    site.gateway.run("env", "DEBIAN_FRONTEND=noninteractive", *install, patience=300)
+
+    def anew() -> set[str]:
+        now = host.started(site.gateway, units)
+        return {unit for unit in units if now[unit] != before[unit]}
+
+    wait_for(lambda: anew() == set(host.MAIL), "start of Postfix and Dovecot, and of nothing else")
+    site.world.submit(site.gateway, TRADER, DECLARATIONS, compose(TRADER, DECLARATIONS, "Nieuw", "x\n").as_bytes())
+    (receipt,) = wait_for(lambda: site.world.receipts(site.gateway, TRADER), "receipt")
+    assert receipt.action == "relayed"
+    assert "what runs is what is installed" in site.gateway.run("digipoort", "doctor", "code")
+
+
 def test_the_admins_doctor_finds_the_host_well(site: Site) -> None:
     def look() -> list[dict[str, str]]:
         told: list[dict[str, str]] = json.loads(site.gateway.run("digipoort", "doctor", "--json"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from digipoort.doctor import runningcode
+from digipoort.doctor.findings import several
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +31,8 @@ def main() -> None:
     failed = False
     for one in runningcode.look():
         action = runningcode.remedy(one)
-        sys.stdout.write(f"{one.unit} runs files that were replaced: {', '.join(sorted(one.main | one.others))}\n")
+        names = sorted({Path(file).name for file in one.main | one.others})
+        sys.stdout.write(f"{one.unit} runs files that were replaced: {several(names)}\n")
         sys.stdout.flush()
         done = subprocess.run(["/usr/bin/systemctl", *action], check=False)  # noqa: S603 - fixed words
         failed |= done.returncode != 0
