@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.provisioning import lab as labs
-from tests.provisioning import pki, playbook, world
+from tests.provisioning import playbook, world
 from tests.provisioning.releases import RELEASES
+from tests.provisioning.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.provisioning.lab import Lab
-    from tests.provisioning.world import World
 
 # `make test` tries one release; `make provision-test` names both.
 _WANTED = os.environ.get("PROVISION_RELEASES", "trixie").split()
@@ -37,9 +37,9 @@ def _possible() -> None:
 
 
 @pytest.fixture(scope="session")
-def package(_possible: None) -> Path:
+def package(_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the Debian package of this checkout."""
-    return world.package()
+    return world.package(tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +50,19 @@ def lab(_possible: None, request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def people(lab: Lab) -> Callable[[str, Sequence[str]], World]:
-    """Return what boots the guests of a release that are named, and `client` and `agency`, ready to be used."""
-
-    def make(release: str, names: Sequence[str]) -> World:
-        made = world.World(lab, pki.authority(), world.passwords())
-        lab.up(*names, "client", "agency", release=release)
-        world.prepare(made)
-        return made
-
-    return make
+@pytest.fixture(scope="session")
+def site(
+    release: str, package: Path, converge: Callable[..., playbook.Played], say: Callable[[str], None]
+) -> Iterator[Site]:
+    """Yield a gateway, `gw1`, that was a bare Debian a few minutes ago, with parties in its directory."""
+    with labs.lab(f"{release}-{os.getpid()}") as made:
+        people = world.people(made, release, "gw1")
+        gateway = people.guest("gw1")
+        people.identify(gateway)
+        inventory = people.inventory(["gw1"], variables={"digipoort_package_file": str(package)})
+        first = converge(inventory, what=f"{release}: first run on a bare Debian")
+        people.enter_parties(gateway)
+        yield Site(people, gateway, package, first, converge, say)
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def service(guest: Guest, folders: Sequence[str], units: Sequence[str]) -> Servi
         tuple(
             line
             for command in (("postconf", "-n"), ("postconf", "-M"), ("doveconf", "-n"))
-            for line in guest.run(*command).splitlines()
+            for line in guest.run(*command, check=False).splitlines()
         ),
     )  # fmt: skip
 

@@ -112,8 +112,12 @@ def certificates(told: dict[str, Any], host: str) -> dict[str, str]:
 
 
 def hold(told: dict[str, Any], host: str) -> int:
-    """Keep one POP3 session in use until standard input ends, and return how often it answered."""
+    """Keep one POP3 session in use until standard input ends, and return how often it answered.
+
+    Says a line when the session is open.
+    """
     session = _mailbox(told, host)
+    print("open", flush=True)  # noqa: T201 - whoever waits for it
     ended = _end_of_input()
     answered = 0
     while not ended.wait(_PAUSE):

@@ -45,7 +45,7 @@ class Played:
         return {
             host.strip(): {name: int(count) for name, count in _COUNTS.findall(counts)}
             for host, found, counts in (line.partition(" : ") for line in lines)
-            if found
+            if found and "ok=" in counts
         }
 
     @property

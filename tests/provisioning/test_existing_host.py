@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.provisioning import host
+from tests.provisioning import world as worlds
 from tests.provisioning.world import DECLARATIONS, TRADER, wait_for
 from tests.sandbox.clients import compose
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.provisioning.guest import Guest
+    from tests.provisioning.lab import Lab
     from tests.provisioning.playbook import Played
     from tests.provisioning.world import World
 
@@ -58,8 +60,8 @@ class Existing:
 
 
 @pytest.fixture(scope="module")
-def existing(release: str, package: Path, people: Callable[..., World]) -> Existing:
-    world = people(release, ["gw1"])
+def existing(release: str, package: Path, lab: Lab) -> Existing:
+    world = worlds.people(lab, release, "gw1")
     guest = world.guest("gw1")
     guest.run("/bin/sh", "-euc", _INSTALL, patience=300)
     password = world.passwords[TRADER]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
+import shutil
 import subprocess
-import sys
 import time
 import tomllib
 from collections import Counter
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from tests.provisioning import agency, playbook
+from tests import bootstrap
+from tests.provisioning import agency, pki, playbook
 from tests.provisioning.network import DOMAIN
 from tests.sandbox.clients import read_report
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from tests.provisioning.guest import Guest
     from tests.provisioning.lab import Lab
-    from tests.provisioning.pki import Authority
     from tests.sandbox.clients import Report
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class World:
     """Guests named `client` and `agency`, and gateways that an inventory makes of the others."""
 
     lab: Lab
-    authority: Authority
+    authority: pki.Authority
     passwords: Mapping[str, str]
 
     def guest(self, name: str) -> Guest:
@@ -146,8 +147,11 @@ class World:
         })  # fmt: skip
 
     def hold(self, gateway: Guest, address: str) -> Running[int]:
-        """Begin to use one POP3 session."""
-        return self.begin({**self._account(address), "action": "hold", "host": gateway.hostname})
+        """Open one POP3 session, and begin to use it."""
+        running = self.begin({**self._account(address), "action": "hold", "host": gateway.hostname})
+        assert running.process.stdout is not None
+        assert running.process.stdout.readline() == "open\n"
+        return running
 
     def begin(self, orders: Mapping[str, object]) -> Running[Any]:
         """Have a party's software on the client guest do something until it is stopped."""
@@ -262,6 +266,14 @@ def passwords() -> dict[str, str]:
     return {address: secrets.token_hex(9) for address in _LOGINS}
 
 
+def people(lab: Lab, release: str, *names: str) -> World:
+    """Boot guests of a release that are named, and `agency` and `client`, and make of those what they stand for."""
+    world = World(lab, pki.authority(), passwords())
+    lab.up(*names, "client", "agency", release=release)
+    prepare(world)
+    return world
+
+
 def prepare(world: World) -> None:
     """Make an agency's server and a party's computer of the guests `agency` and `client`."""
     server = world.guest("agency")
@@ -284,12 +296,16 @@ def wait_for(look: Callable[[], T], what: str, patience: float = 60) -> T:
     return found
 
 
-def package(version: str = "") -> Path:
-    """Build the Debian package of this checkout, and return its path."""
+def package(folder: Path, version: str = "") -> Path:
+    """Build the Debian package of this checkout, and return the path of a copy in `folder`."""
     own = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     told = [f"VERSION={version}"] if version else []
-    subprocess.run(["make", "--silent", "package", *told], cwd=CHECKOUT, check=True, stdout=sys.stderr)
-    return CHECKOUT / "dist" / f"digipoort_{version or own}_all.deb"
+    bootstrap.CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Each release is tried by a process of its own, at the same time, from one checkout.
+    with (bootstrap.CACHE / "package.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["make", "--silent", "package", *told], cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
+        return Path(shutil.copy(CHECKOUT / "dist" / f"digipoort_{version or own}_all.deb", folder))
 
 
 def _identity(mail: bytes) -> str:
