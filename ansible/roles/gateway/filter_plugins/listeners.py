@@ -14,8 +14,15 @@ _EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104 - comp
 
 
 def port_holders(lines: Iterable[str], wanted: Iterable[str]) -> list[dict[str, str]]:
-    """Return endpoint, program and pid of each process that listens where one of `wanted` (ADDRESS:PORT) would."""
-    endpoints = [endpoint.rpartition(":")[::2] for endpoint in wanted]
+    """Return endpoint, program and pid of each process that listens where one of `wanted` would.
+
+    Each of `wanted` is ADDRESS:PORT, or several addresses, separated by commas, before one port.
+    """
+    endpoints = [
+        (address, port)
+        for addresses, _, port in (endpoint.rpartition(":") for endpoint in wanted)
+        for address in addresses.replace(",", " ").split()
+    ]
     holders = []
     for line in lines:
         fields = line.split()
@@ -31,6 +38,11 @@ def port_holders(lines: Iterable[str], wanted: Iterable[str]) -> list[dict[str, 
 
 
 def _same(one: str, other: str) -> bool:
+    # "*" is what ss calls a socket for both families; Postfix and Dovecot bind "::" for IPv6 only.
+    if "*" in (one, other):
+        return True
+    if one.startswith("[") != other.startswith("["):
+        return False
     return one == other or one in _EVERY_ADDRESS or other in _EVERY_ADDRESS
 
 
