@@ -162,3 +162,15 @@ def test_who_holds_a_port(listens: str, process: str, wanted: str, holders: list
     line = f"LISTEN 0 100 {listens} 0.0.0.0:* users:{process}" if listens else ""
     found = _module(ANSIBLE / "roles/gateway/filter_plugins/listeners.py").port_holders([line], [wanted])
     assert [f"{one['endpoint']} {one['program']} {one['pid']}" for one in found] == holders
+
+
+def test_each_file_of_tasks_is_run() -> None:
+    """A file that nothing includes is work that no host sees."""
+    texts = "".join(path.read_text(encoding="utf-8") for path in ANSIBLE.rglob("*.yml"))
+    entries = {"main.yml", "present.yml", "absent.yml"}
+    files = {path.name for role in ROLES for path in (role / "tasks").iterdir()} - entries
+    named = {
+        f"{name}.yml"
+        for name in re.findall(r"(?:tasks_from|(?:include|import)_tasks): (\w+)(?:\.yml)?$", texts, re.MULTILINE)
+    }
+    assert files - named == set()
