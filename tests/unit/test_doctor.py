@@ -113,12 +113,13 @@ def test_a_host_where_all_is_well(reader: str, directory_dsn: str, tmp_path: Pat
 
 def test_the_schema_is_compared_with_this_version(reader: str, directory_dsn: str, tmp_path: Path) -> None:
     settings = maps_settings(tmp_path)
-    _execute(directory_dsn, "UPDATE migration SET name = '9999_later' WHERE name = '0001_directory'")
+    _execute(directory_dsn, "INSERT INTO migration (name) VALUES ('9999_later')")
+    _, found = _doctor(reader, directory_dsn, **settings)
+    assert found["schema"]["level"] == "warning"
+    assert "9999_later" in found["schema"]["found"]
+    _execute(directory_dsn, "DELETE FROM migration WHERE name = '0001_directory'")
     status, found = _doctor(reader, directory_dsn, **settings)
     assert (status, found["schema"]["level"]) == (1, "fault")
-    assert "9999_later" in found["schema"]["found"]
-    _execute(directory_dsn, "DELETE FROM migration WHERE name = '9999_later'")
-    _, found = _doctor(reader, directory_dsn, **settings)
     assert found["schema"]["found"] == "lacks 0001_directory"
     _execute(directory_dsn, "REVOKE SELECT ON migration FROM digipoort_read")
     _, found = _doctor(reader, directory_dsn, **settings)

@@ -91,13 +91,14 @@ def schema(facts: Facts) -> Sequence[Finding]:
     if applied is None:
         found = f"the role {facts.reader.role} may not read the table migration: its version is not known"
         return [Finding("schema", Level.WARNING, found, "digipoort migrate, as the directory's owner, grants it")]
-    newer = sorted(applied.difference(facts.known_migrations))
-    if newer:
-        found = f"newer than this version, which does not know {', '.join(newer)}"
-        return [Finding("schema", Level.FAULT, found, "install that version here")]
     missing = [name for name in facts.known_migrations if name not in applied]
     if missing:
         return [Finding("schema", Level.FAULT, f"lacks {', '.join(missing)}", "digipoort migrate")]
+    newer = sorted(applied.difference(facts.known_migrations))
+    if newer:
+        # What a host is after a rollback, or before its turn in an upgrade: this version bears it (docs/decisions/0016).
+        found = f"newer than this version, which does not know {', '.join(newer)}"
+        return [Finding("schema", Level.WARNING, found, "install that version here, unless it was taken back")]
     return [Finding("schema", Level.OK, f"has all {len(applied)} migrations of this version")]
 
 
