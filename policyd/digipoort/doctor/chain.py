@@ -96,7 +96,7 @@ def schema(facts: Facts) -> Sequence[Finding]:
         return [Finding("schema", Level.FAULT, f"lacks {', '.join(missing)}", "digipoort migrate")]
     newer = sorted(applied.difference(facts.known_migrations))
     if newer:
-        # What a host is after a rollback, or before its turn in an upgrade: this version bears it (docs/decisions/0016).
+        # After a rollback, or before this host's turn in an upgrade: this version bears it (docs/decisions/0016).
         found = f"newer than this version, which does not know {', '.join(newer)}"
         return [Finding("schema", Level.WARNING, found, "install that version here, unless it was taken back")]
     return [Finding("schema", Level.OK, f"has all {len(applied)} migrations of this version")]
