@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from digipoort.doctor import commands
 from digipoort.doctor.findings import Finding, ok, several, warning
-from digipoort.doctor.units import RUNS, SERVICES
+from digipoort.doctor.units import RUNS, SERVICES, SYSTEMCTL, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from digipoort.doctor.host import Host
 
 _CHECK: Final = "running code"
-_SYSTEMCTL: Final = "/usr/bin/systemctl"
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _PROPERTIES: Final = "Id,MainPID,ControlGroup"
 # A mapping that is executed, of a file that a package may have had: address, rights, offset, device, inode, path.
@@ -45,6 +44,11 @@ class Outdated:
     main: frozenset[str]
     others: frozenset[str]
 
+    @property
+    def names(self) -> list[str]:
+        """The files' names, without their folders."""
+        return sorted({Path(file).name for file in self.main | self.others})
+
 
 def examine(_host: Host) -> list[Finding]:
     """Look at what the gateway's services run, where systemd runs."""
@@ -53,14 +57,13 @@ def examine(_host: Host) -> list[Finding]:
 
 def look() -> list[Outdated]:
     """Return the services that run what is installed no more. Raises PermissionError where this user may not look."""
-    said = commands.run([_SYSTEMCTL, "show", f"--property={_PROPERTIES}", *SERVICES])
+    said = commands.run([SYSTEMCTL, "show", f"--property={_PROPERTIES}", *SERVICES])
     return [found for unit in read(said.output) if (found := _outdated(unit)) is not None]
 
 
 def read(output: str) -> Iterator[Unit]:
     """Yield the services that run, of what `systemctl show` printed."""
-    for block in output.strip().split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    for values in shown(output):
         if main := int(values.get("MainPID") or 0):
             yield Unit(values["Id"], main, values.get("ControlGroup", ""))
 
@@ -74,8 +77,7 @@ def judge(found: Sequence[Outdated]) -> list[Finding]:
     """Tell which services an upgrade has not reached."""
     findings = []
     for one in found:
-        names = sorted({Path(file).name for file in one.main | one.others})
-        text = f"{one.unit} runs older files than are installed: {several(names)}"
+        text = f"{one.unit} runs older files than are installed: {several(one.names)}"
         findings.append(warning(_CHECK, text, f"systemctl {' '.join(remedy(one))}"))
     return findings or [ok(_CHECK, "what runs is what is installed")]
 

@@ -10,12 +10,13 @@ from digipoort.doctor import commands
 from digipoort.doctor.findings import Finding, fault, ok, warning
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from digipoort.doctor.host import Host
 
 _CHECK: Final = "units"
 RUNS: Final = Path("/run/systemd/system")
+SYSTEMCTL: Final = "/usr/bin/systemctl"
 SERVICES: Final = (
     "digipoort-policyd.service",
     "digipoort-authd.service",
@@ -58,17 +59,22 @@ def examine(host: Host) -> list[Finding]:
     if not RUNS.exists():
         return [ok(_CHECK, "systemd does not run here")]
     names = (*SERVICES, TARGET, *([PURGE, PURGED] if host.settings.mail_retention_days else []))
-    said = commands.run(["/usr/bin/systemctl", "show", f"--property={_PROPERTIES}", *names])
+    said = commands.run([SYSTEMCTL, "show", f"--property={_PROPERTIES}", *names])
     if said.status != 0:
         return [warning(_CHECK, said.first_error, "systemctl status 'digipoort*'")]
     return judge(read(said.output))
 
 
-def read(output: str) -> list[Unit]:
-    """Return the units that `systemctl show` printed, blocks of lines with a blank line between them."""
-    units = []
+def shown(output: str) -> Iterator[dict[str, str]]:
+    """Yield the properties of each unit that `systemctl show` printed: blocks of lines, a blank line between them."""
     for block in output.strip().split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        yield dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
+def read(output: str) -> list[Unit]:
+    """Return the units that `systemctl show` printed."""
+    units = []
+    for values in shown(output):
         loaded = values.get("LoadState") == "loaded"
         restarts = int(values.get("NRestarts") or 0)
         starts = frozenset(f"{values.get('Wants', '')} {values.get('Requires', '')}".split())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from digipoort.doctor import runningcode
 from digipoort.doctor.findings import several
+from digipoort.doctor.units import SYSTEMCTL
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,10 +32,9 @@ def main() -> None:
     failed = False
     for one in runningcode.look():
         action = runningcode.remedy(one)
-        names = sorted({Path(file).name for file in one.main | one.others})
-        sys.stdout.write(f"{one.unit} runs files that were replaced: {several(names)}\n")
+        sys.stdout.write(f"{one.unit} runs files that were replaced: {several(one.names)}\n")
         sys.stdout.flush()
-        done = subprocess.run(["/usr/bin/systemctl", *action], check=False)  # noqa: S603 - fixed words
+        done = subprocess.run([SYSTEMCTL, *action], check=False)  # noqa: S603 - fixed words
         failed |= done.returncode != 0
     sys.exit(int(failed))
 
