@@ -38,6 +38,7 @@ INSPECTION: Final = f"controle@{AGENCY_DOMAIN}"
 _LOGINS: Final = {TRADER: "k7-inlog", OTHER: "q4-inlog", DECLARATIONS: "douane-uitgaand"}
 _PARTY: Final = Path(__file__).with_name("party.py")
 _TLS: Final = "/etc/ssl/gateway"
+_COMES_AGAIN: Final = ("Refused(4", "ConnectionRefusedError(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +116,17 @@ class World:
     # --- What parties do
 
     def submit(self, gateway: Guest, sender: str, recipient: str, message: bytes, *, guest: str = "client") -> str:
-        """Hand in one message from a guest, and return the gateway's reply; "later" is obeyed for a minute."""
+        """Hand in one message from a guest, and return the gateway's reply.
+
+        A client comes again for a minute: to who says "later", and to closed ports, as they are while Postfix starts.
+        """
         told = {"action": "submit", "recipients": [recipient], "message": message.decode("latin-1")}
         until = time.monotonic() + 60
         while True:
             try:
                 return str(self._party(guest, gateway, sender, told))
             except PartyError as error:
-                if "Refused(4" not in str(error) or time.monotonic() > until:
+                if not str(error).startswith(_COMES_AGAIN) or time.monotonic() > until:
                     raise
             time.sleep(1)
 
