@@ -158,7 +158,8 @@ class TableUpdate:
         """Put in force what is new, and keep what is gone. Comes after `prepare`."""
         in_place = self._is_in_place()
         # A table and its text are not replaced at once: if the publication dies between, the text does not tell.
-        _mark(self.published).touch()
+        # Empty: one that died after it had begun in place left its own word here.
+        _mark(self.published).write_bytes(b"")
         sync(self.published.parent)
         if in_place:
             _mark(self.published).write_bytes(_MARK_IN_PLACE)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from digipoort.settings import MapsSettings
 
 RETRY_SECONDS: Final = 5.0
+# After a fault of the host's own, such as a full disk: each attempt may read the whole directory.
+FAULT_RETRY_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 5.0
 # What a publication waits for has limits of its own, below this: another one, the directory, postmap for each table.
 LONGEST_PUBLICATION_SECONDS: Final = 3600.0
@@ -70,7 +72,10 @@ class Publisher:
             readiness.pause(self._stop, self._settings.maps_poll_seconds)
 
     def _publish(self, counter: int | None) -> None:
-        """Publish unless an admin went back; what was refused is tried again at the next change or full check."""
+        """Publish unless an admin went back; what was refused is tried again at the next change or full check.
+
+        What failed is tried again before long: the fault is the host's, and goes without a change of the directory.
+        """
         started = time.monotonic()
         whole = started >= self._due
         try:
@@ -79,7 +84,11 @@ class Publisher:
             # It ends some day without a change of the directory: the next look tries again.
             self._tell_once(error)
             return
-        except (mapcontents.PublishError, mapfiles.PostfixCommandError, OSError) as error:
+        except (mapfiles.PostfixCommandError, OSError) as error:
+            self._tell_once(error)
+            readiness.pause(self._stop, FAULT_RETRY_SECONDS)
+            return
+        except mapcontents.PublishError as error:
             self._tell_once(error)
             self._done = counter
         else:

@@ -16,6 +16,8 @@ from tests.unit.test_maps import change, lookup, tables, texts
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_mock import MockerFixture
+
 ADD: Final = """
 INSERT INTO address (address, party_id, party_kind, flow_id, target_id)
 SELECT 'm' || number || '@party.test', party_id, party_kind, NULL, target_id
@@ -88,6 +90,24 @@ def test_what_is_not_whole_is_made_of_the_whole_directory(published: AdminSettin
     change(published, ADD.format(count=1))
     assert "virtual_alias" in maps.publish(published, changes_only=True).changed
     assert tables(published) == texts(published.maps_directory)
+
+
+@pytest.mark.parametrize(("step", "keeps"), [("put", "m7@party.test"), ("put", ""), ("take", "")])
+def test_a_change_in_place_that_postmap_breaks_off_is_made_by_the_next(
+    published: AdminSettings, mocker: MockerFixture, step: str, keeps: str
+) -> None:
+    gone = f"DELETE FROM address WHERE address = 'm7@party.test' AND address <> '{keeps}'"
+    change(published, ADD.format(count=1), gone)
+    broken = mocker.patch.object(mapfiles.PostfixMaps, step, side_effect=mapfiles.PostfixCommandError("postmap failed."))
+    with pytest.raises(mapfiles.PostfixCommandError):
+        maps.publish(published, changes_only=True)
+    assert broken.called
+    mocker.stopall()
+    maps.publish(published, changes_only=True)
+    assert tables(published) == texts(published.maps_directory)
+    assert lookup(published, "virtual_alias", "m1@party.test") == "b0b0@mailbox.invalid"
+    assert (lookup(published, "virtual_alias", "m7@party.test") is None) == (not keeps)
+    assert list(published.maps_directory.glob("*.unfinished")) == []
 
 
 def test_the_guard_holds_for_changes_too(published: AdminSettings) -> None:

@@ -102,6 +102,17 @@ def test_a_burst_is_published_in_a_few_rounds(daemon: Daemon) -> None:
     assert len(daemon.lines("maps_published")) < 60
 
 
+def test_a_fault_of_the_host_s_goes_without_a_change_of_the_directory(daemon: Daemon) -> None:
+    config = daemon.settings.postfix_config_directory / "main.cf"
+    away = config.rename(config.with_suffix(".away"))
+    change(daemon.settings, ADD.format(1))
+    daemon.until(lambda: daemon.lines("maps_not_published"), "the fault")
+    assert "postconf failed" in daemon.lines("maps_not_published")[0]
+    away.rename(config)
+    daemon.until(lambda: daemon.finds("m1@party.test"), "the new address")
+    assert len(daemon.lines("maps_not_published")) == 1
+
+
 def test_the_guard_is_told_once_and_an_admin_overrules_it(daemon: Daemon) -> None:
     change(daemon.settings, "DELETE FROM address WHERE address = 'bloemen@party.test'")
     daemon.until(lambda: daemon.lines("maps_not_published"), "the refusal")
