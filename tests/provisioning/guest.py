@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -172,7 +173,11 @@ class Guest:
             self._beside(kind).unlink(missing_ok=True)
 
     def _end(self, how: int) -> bool:
+        nspawn = processes.number(self._beside("process"))
+        leader = None if nspawn is None else _leader(nspawn)
         by_itself = processes.stop(self._beside("process"), first=how)
+        if leader is not None:
+            _kill(leader)
         subprocess.run(
             ["unshare", "--mount", "--propagation=private", "/bin/sh", "-euc", _FORGET_CGROUP, "sh",
              self.network.namespace(self.name)],
@@ -211,6 +216,17 @@ class Guest:
         with contextlib.suppress(FileNotFoundError):
             return "\n".join(self.console.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
         return ""
+
+
+def _kill(leader: int) -> None:
+    """End a guest's init and with it the guest, which an nspawn that was killed leaves running."""
+    until = time.monotonic() + _PATIENCE
+    while Path(f"/proc/{leader}").exists():
+        if time.monotonic() > until:
+            raise GuestError(f"process {leader} cannot be killed")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(leader, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def _leader(nspawn: int) -> int | None:

@@ -48,7 +48,10 @@ def test_a_disk_is_kept_through_reboots_and_crashes(lab: Lab, release: str) -> N
     guest.write("/root/kept", "1\n")
     guest.reboot(dies_with_us=True)
     assert guest.run("cat", "/root/kept") == "1\n"
+    init = Path(f"/proc/{guest.root.with_suffix('.leader').read_text(encoding='ascii').strip()}")
+    assert init.exists()
     guest.crash()
+    assert not init.exists()
     lab.up("kept", release=release)
     assert guest.run("cat", "/root/kept") == "1\n"
     lab.remove(guest)
