@@ -83,8 +83,8 @@ def _unharmed(
 ) -> None:
     outcome = fleet.world.settle(records, fleet.first, fleet.second)
     say(f"  {what}: {outcome.say()}")
-    assert {record["taken"] for record in records} == {fleet.first.hostname, fleet.second.hostname}
     assert outcome.untaken == []
+    assert {record["taken"] for record in records} == {fleet.first.hostname, fleet.second.hostname}
     assert outcome.lost == []
     assert not once or outcome.doubled == []
     assert not outcome.failures
