@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SECONDS = 30.0
-_PAUSE = 0.2
+_PAUSE = 0.5
 
 
 class Refused(Exception):  # noqa: N818 - an answer, no error of the program's

@@ -100,16 +100,17 @@ def test_its_own_mail_flows_on_before_during_and_after(
     world.enter_parties(guest)
     world.submit(guest, TRADER, DECLARATIONS, compose(TRADER, DECLARATIONS, "Ernaast", "x\n").as_bytes())
     wait_for(lambda: world.receipts(guest, TRADER), "receipt")
-    # What the packages left for the host's next reload would show now.
+    # What the packages left for the host's next reload would show now. Dovecot 2.4 cuts off who is logging out then.
+    beside = reading.stop()
     for unit in ("postfix", "dovecot"):
         guest.run("systemctl", "reload", unit)
-    reloaded = existing.now()
+    reloaded, reading = existing.now(), _own_reader(existing)
     away = world.inventory(["gw1"], variables={**existing.variables, "digipoort_state": "absent"})
     converge(away, what=f"{release}: removal")
     removed = existing.now()
     again = converge(away, what=f"{release}: second removal")
 
-    _judge(existing, sending.stop(), reading.stop(), say)
+    _judge(existing, sending.stop(), [beside, reading.stop()], say)
     _print("since the gateway came", host.changes(existing.before, installed), say)
     _print("after a reload of its own Postfix and Dovecot, in addition", host.changes(installed, reloaded), say)
     _print("since before, after the removal", host.changes(existing.before, removed), say)
@@ -137,7 +138,7 @@ def _own_traffic(existing: Existing) -> Any:  # noqa: ANN401 - party.py tells
     host_name = existing.guest.hostname
     return existing.world.begin({
         "action": "traffic", "hosts": [host_name], "port": 25, "login": "", "sender": "piet@elsewhere.lab.test",
-        "recipients": [f"{USER}@{host_name}"], "every": 0.5, "senders": 1, "name": "own",
+        "recipients": [f"{USER}@{host_name}"], "every": 1, "senders": 1, "name": "own",
     })  # fmt: skip
 
 
@@ -148,13 +149,14 @@ def _own_reader(existing: Existing) -> Any:  # noqa: ANN401 - likewise
 
 
 def _judge(
-    existing: Existing, records: list[dict[str, Any]], reader: dict[str, Any], say: Callable[[str], None]
+    existing: Existing, records: list[dict[str, Any]], readers: list[dict[str, Any]], say: Callable[[str], None]
 ) -> None:
-    say(f"  own traffic: {len(records)} messages at SMTP, {reader['well']} logins at IMAP, no fault allowed")
+    logins = [reader["well"] for reader in readers]
+    say(f"  own traffic: {len(records)} messages at SMTP, {sum(logins)} logins at IMAP, no fault allowed")
     assert len(records) > 20
     assert [record for record in records if record["tries"] != 1 or record["refused"]] == []
-    assert reader["well"] > 20
-    assert reader["faults"] == []
+    assert min(logins) > 10
+    assert [reader["faults"] for reader in readers] == [[], []]
     sent = {record["id"] for record in records}
     wait_for(lambda: sent <= _delivered(existing), "delivery of all own mail")
 
