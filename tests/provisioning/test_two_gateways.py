@@ -72,7 +72,7 @@ def test_a_gateway_that_crashes_under_load_loses_nothing(fleet: Fleet, lab: Lab,
 
 
 def test_a_directory_that_reboots_makes_mail_wait(fleet: Fleet, say: Callable[[str], None]) -> None:
-    traffic = fleet.world.traffic(fleet.first, fleet.second, every=1, senders=2)
+    traffic = fleet.world.traffic(fleet.first, fleet.second, every=0.4, senders=3)
     fleet.world.guest("db").reboot(dies_with_us=True)
     _unharmed(fleet, traffic.stop(), say, "reboot of the directory")
 
