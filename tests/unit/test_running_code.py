@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +17,8 @@ from digipoort.doctor.findings import Level
 from digipoort.doctor.runningcode import Outdated, Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_mock import MockerFixture
 
 MAPS: Final = """\
@@ -85,6 +89,67 @@ def test_a_real_process_whose_program_was_replaced(mocker: MockerFixture, tmp_pa
             process.kill()
     assert before == []
     assert after == [Outdated("x.service", frozenset({str(program)}), frozenset())]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (commands.Said(1, "", "Failed to connect to bus: No such file or directory\n"), "Failed to connect to bus"),
+        (commands.Said(commands.TOOK_TOO_LONG, "", ""), "exit status 124"),
+    ],
+)
+def test_a_systemd_that_does_not_tell_is_not_well(said: commands.Said, words: str, mocker: MockerFixture) -> None:
+    mocker.patch.object(runningcode, "RUNS", Path("/"))
+    mocker.patch.object(upgraded, "wait_for_dpkg")
+    mocker.patch.object(commands, "run", return_value=said)
+    (told,) = runningcode.examine(mocker.sentinel.host)
+    assert told.level is Level.WARNING
+    assert words in told.found
+    with pytest.raises(SystemExit, match=words):
+        upgraded.main()
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV])
+def test_processes_that_end_while_one_looks(number: int, mocker: MockerFixture, tmp_path: Path) -> None:
+    group = tmp_path / "system.slice" / "x.service"
+    for name in ("", "gone", "stays"):
+        (group / name).mkdir(parents=True, exist_ok=True)
+        (group / name / "cgroup.procs").write_text("" if name != "stays" else "4711\n", encoding="ascii")
+    read = Path.read_text
+
+    def gone(path: Path, encoding: str, errors: str | None = None) -> str:
+        if path == group / "gone" / "cgroup.procs":
+            raise OSError(number, os.strerror(number), str(path))
+        if path.parent == Path("/proc/4711"):
+            return MAPS
+        return read(path, encoding, errors)
+
+    mocker.patch.object(runningcode, "_CGROUPS", tmp_path)
+    mocker.patch.object(Path, "read_text", gone)
+    shown = f"Id=x.service\nMainPID={os.getpid()}\nControlGroup=/system.slice/x.service\n"
+    mocker.patch.object(commands, "run", return_value=commands.Said(0, shown, ""))
+    (old,) = runningcode.look()
+    assert old.others == {"/usr/sbin/dovecot", "/usr/lib/dovecot/lib20 quota.so"}
+
+
+def test_a_group_that_goes_while_it_is_walked_through(mocker: MockerFixture, tmp_path: Path) -> None:
+    group = tmp_path / "x.service"
+    gone = group / "gone"
+    gone.mkdir(parents=True)
+    (group / "cgroup.procs").write_text("", encoding="ascii")
+    scandir = os.scandir
+
+    def ends(path: Path | str) -> Iterator[os.DirEntry[str]]:
+        if Path(path) == gone:
+            gone.rmdir()
+        return scandir(path)
+
+    mocker.patch.object(runningcode, "_CGROUPS", tmp_path)
+    mocker.patch("os.scandir", ends)
+    shown = f"Id=x.service\nMainPID={os.getpid()}\nControlGroup=/x.service\n"
+    mocker.patch.object(commands, "run", return_value=commands.Said(0, shown, ""))
+    runningcode.look()
+    assert not gone.exists()
 
 
 LOCKS: Final = """\

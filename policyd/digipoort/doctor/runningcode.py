@@ -6,6 +6,8 @@ Python's own source files are read once, and are not told of; their package's up
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,10 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 _PROPERTIES: Final = "Id,MainPID,ControlGroup"
 # A mapping that is executed, of a file that a package may have had: address, rights, offset, device, inode, path.
 _REPLACED: Final = re.compile(r"^\S+ ..x. \S+ \S+ \d+ +(/(?:usr|lib)\S*/.+) \(deleted\)$", re.MULTILINE)
+
+
+class SystemdError(Exception):
+    """systemctl told nothing; the message is its first line about that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +58,22 @@ class Outdated:
 
 def examine(_host: Host) -> list[Finding]:
     """Look at what the gateway's services run, where systemd runs."""
-    return judge(look()) if RUNS.exists() else []
+    if not RUNS.exists():
+        return []
+    try:
+        return judge(look())
+    except SystemdError as error:
+        return [warning(_CHECK, f"not known: {error}", "systemctl status 'digipoort*'")]
 
 
 def look() -> list[Outdated]:
-    """Return the services that run what is installed no more. Raises PermissionError where this user may not look."""
+    """Return the services that run what is installed no more.
+
+    Raises SystemdError, and PermissionError where this user may not look.
+    """
     said = commands.run([SYSTEMCTL, "show", f"--property={_PROPERTIES}", *SERVICES])
+    if said.status != 0:
+        raise SystemdError(said.first_error)
     return [found for unit in read(said.output) if (found := _outdated(unit)) is not None]
 
 
@@ -94,8 +110,15 @@ def _outdated(unit: Unit) -> Outdated | None:
 
 
 def _processes(group: str) -> Iterator[int]:
-    for file in (_CGROUPS / group.lstrip("/")).rglob("cgroup.procs") if group else ():
-        yield from map(int, file.read_text(encoding="ascii").split())
+    # A group whose last process ends may go while it is walked through, or read (ENODEV): nothing is left to look at.
+    for folder, _, _ in os.walk(_CGROUPS / group.lstrip("/")) if group else ():
+        try:
+            listed = Path(folder, "cgroup.procs").read_text(encoding="ascii")
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENODEV}:
+                raise
+        else:
+            yield from map(int, listed.split())
 
 
 def _replaced_by(pid: int) -> frozenset[str]:

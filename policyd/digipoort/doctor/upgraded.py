@@ -27,10 +27,14 @@ _INODE_FIELD: Final = 5
 
 
 def main() -> None:
-    """Wait until dpkg has done, then restart or reload what is old; exit 1 if one failed."""
+    """Wait until dpkg has done, then restart or reload what is old; exit 1 if one failed or systemd tells nothing."""
     wait_for_dpkg()
+    try:
+        old = runningcode.look()
+    except runningcode.SystemdError as error:
+        sys.exit(f"what runs is not known: {error}")
     failed = False
-    for one in runningcode.look():
+    for one in old:
         action = runningcode.remedy(one)
         sys.stdout.write(f"{one.unit} runs files that were replaced: {several(one.names)}\n")
         sys.stdout.flush()
