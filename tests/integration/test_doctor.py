@@ -175,6 +175,19 @@ def test_settings_that_everybody_can_read(gateway: Gateway) -> None:
     assert told.line("settings files", "authd.env has mode 0644")["level"] == "fault"
 
 
+@pytest.mark.parametrize("program", ["authd", "sasl"])
+def test_settings_with_which_a_daemon_would_not_start_again(gateway: Gateway, program: str) -> None:
+    file = gateway.layout.settings / f"{program}.env"
+    before = file.read_bytes()
+    file.write_bytes(before + b"DRAIN_SECONDS=none\n")
+    try:
+        told = _doctor(gateway, "directory")
+    finally:
+        file.write_bytes(before)
+    assert (told.status, told.bad()) == (1, {"settings"})
+    assert told.line("settings", f"{file}: DRAIN_SECONDS is not a number")["level"] == "fault"
+
+
 def test_a_change_that_is_not_published(gateway: Gateway) -> None:
     gateway.administer(("flow", "limit", "AGS", "20000000"))
     try:

@@ -158,7 +158,7 @@ def test_settings_that_another_program_cannot_use(directory_dsn: str, tmp_path: 
     settings = maps_settings(tmp_path)
     status, found = _doctor(directory_dsn, directory_dsn, REQUEST_DEADLINE="soon", **settings)
     assert (status, found["settings"]["level"]) == (1, "fault")
-    assert found["settings"]["found"] == "REQUEST_DEADLINE is not a number (it is 'soon')."
+    assert found["settings"]["found"] == "the environment: REQUEST_DEADLINE is not a number (it is 'soon')."
     status, found = _doctor(directory_dsn, directory_dsn, MAPS_GENERATIONS="0", **settings)
     assert (status, set(found)) == (1, {"settings"})
 

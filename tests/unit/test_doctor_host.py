@@ -545,7 +545,7 @@ def test_settings_that_leave_a_part_without_sockets_are_told(tmp_path: Path) -> 
     away = {"DOVECOT_CONFIG": str(tmp_path / "none.conf"), "REQUEST_DEADLINE": "soon"}
     ended = digipoort("host=/nonexistent", "doctor", "--json", "wiring", **away)
     found = [one["found"] for one in json.loads(ended.stdout) if one["check"] == "settings"]
-    assert (ended.exit_code, found) == (1, ["REQUEST_DEADLINE is not a number (it is 'soon')."])
+    assert (ended.exit_code, found) == (1, ["the environment: REQUEST_DEADLINE is not a number (it is 'soon')."])
 
 
 def test_every_part_is_there_and_imported_by_none_of_the_other_commands() -> None:

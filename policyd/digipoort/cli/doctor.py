@@ -34,11 +34,15 @@ def doctor(context: click.Context, parts: tuple[str, ...], *, as_json: bool) -> 
               digipoort doctor directory tables
               digipoort doctor --json
     """
+    variables: dict[str, str] | None = None
     try:
         variables = read_variables()
         settings = load(AdminSettings, variables)
     except SettingsError as error:
-        findings = [Finding("settings", Level.FAULT, one, "mend the settings file") for one in error.faults]
+        from digipoort.doctor import programs
+
+        told = error.faults if variables is None else programs.faults(variables)
+        findings = [Finding("settings", Level.FAULT, one, "mend the settings file") for one in told]
     else:
         # Not above: other commands need none of it.
         from digipoort.doctor import examination, host

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 from digipoort.directory import condition, session
 from digipoort.directory.condition import ENDING_DAYS
 from digipoort.directory.migrate import packaged_migrations
-from digipoort.doctor import mapstate
+from digipoort.doctor import mapstate, programs
 from digipoort.doctor.findings import Finding, Level
-from digipoort.settings import PROGRAMS, SettingsError, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from digipoort.directory.condition import Server
     from digipoort.doctor.host import Host
@@ -50,7 +49,7 @@ def examine(host: Host) -> list[Finding]:
     written = None if isinstance(writer, str) else writer.counter
     return diagnose(
         Facts(
-            setting_faults=setting_faults(host.variables),
+            setting_faults=programs.faults(host.variables),
             timezone=settings.directory_timezone,
             known_migrations=tuple(migration.name for migration in packaged_migrations()),
             writer=writer,
@@ -66,7 +65,7 @@ def diagnose(facts: Facts) -> list[Finding]:
 
 
 def settings(facts: Facts) -> Sequence[Finding]:
-    """Judge the settings of all programs, as this program reads them."""
+    """Judge the settings of all programs, as each reads them."""
     faults = [Finding("settings", Level.FAULT, fault, "mend the settings file") for fault in facts.setting_faults]
     return faults or [Finding("settings", Level.OK, "can be used by every program")]
 
@@ -236,17 +235,6 @@ def _changes(number: int) -> str:
 def _described(server: Server) -> str:
     kind = "standby" if server.standby else "primary"
     return f"{server.host}, {kind}, PostgreSQL {server.version}, {server.round_trip_ms:.1f} ms"
-
-
-def setting_faults(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what is wrong with the settings for any program, each once."""
-    faults: dict[str, None] = {}
-    for kind in PROGRAMS.values():
-        try:
-            load(kind, variables)
-        except SettingsError as error:
-            faults |= dict.fromkeys(error.faults)
-    return tuple(faults)
 
 
 def _server(dsn: str, timezone: str, expected: int | None = None) -> Server | str:

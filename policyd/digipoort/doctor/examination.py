@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from digipoort.doctor import chain, versions
+from digipoort.doctor import programs, versions
 from digipoort.doctor.findings import Finding, fault, warning
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def unseen(host: Host, parts: Sequence[Part]) -> list[Finding]:
     if names & _READ_CONFIGURATION and "versions" not in names:
         found += versions.unreadable(host)
     if names & _READ_SETTINGS and "directory" not in names:
-        found += [fault("settings", one, "mend the settings file") for one in chain.setting_faults(host.variables)]
+        found += [fault("settings", one, "mend the settings file") for one in programs.faults(host.variables)]
     return found
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from digipoort.doctor import commands, dovecotconfig, postfixconfig
+from digipoort.doctor import commands, dovecotconfig, postfixconfig, programs
 from digipoort.doctor.commands import User
 from digipoort.doctor.postfixconfig import ConfigError, PostfixConfig
-from digipoort.settings import DEFAULT_FILE, FILE_VARIABLE, SettingsError, SettingsT, load
+from digipoort.settings import SettingsError, SettingsT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from digipoort.doctor.dovecotconfig import DovecotConfig
     from digipoort.settings import AdminSettings
@@ -33,12 +33,12 @@ class Host:
     @property
     def settings_file(self) -> Path:
         """The file that the settings came from, where there is one."""
-        return Path(self.variables.get(FILE_VARIABLE, DEFAULT_FILE))
+        return programs.settings_file(self.variables)
 
     def of(self, kind: type[SettingsT]) -> SettingsT | None:
-        """Return a program's settings; None when they cannot be used, which the check `settings` tells."""
+        """Return a program's settings, as it reads them; None when they cannot be used: the check `settings` tells."""
         try:
-            return load(kind, self.variables)
+            return programs.settings_of(kind, self.variables)
         except SettingsError:
             return None
 
