@@ -379,15 +379,15 @@ def test_mailboxes_that_others_can_open(tmp_path: Path) -> None:
 
 
 ALL: Final = [
-    *(Unit(name, loaded=True, active="active", enabled="disabled") for name in units.SERVICES),
-    Unit("digipoort.target", loaded=True, active="active", enabled="enabled", starts=frozenset(units.SERVICES)),
+    *(Unit(name, loaded=True, active="active", enabled="disabled") for name in units.ALWAYS),
+    Unit("digipoort.target", loaded=True, active="active", enabled="enabled", starts=frozenset(units.ALWAYS)),
 ]
 
 
 @pytest.mark.parametrize(
     ("change", "level", "found"),
     [
-        (ALL[0], Level.OK, "all 10 run, and start at boot"),
+        (ALL[0], Level.OK, "all 16 run, and start at boot"),
         (replace(ALL[0], active="failed"), Level.FAULT, "digipoort-policyd.service is failed"),
         (replace(ALL[0], loaded=False, active="inactive"), Level.FAULT, "digipoort-policyd.service is not installed"),
         (replace(ALL[0], restarts=5), Level.WARNING, "digipoort-policyd.service was restarted 5 times"),
@@ -402,7 +402,7 @@ ALL: Final = [
             Level.FAULT,
             "digipoort-policyd.service does not stay up; restarts: 5",
         ),
-        (replace(ALL[0], active="activating", detail="start"), Level.OK, "all 10 run"),
+        (replace(ALL[0], active="activating", detail="start"), Level.OK, "all 16 run"),
     ],
 )
 def test_what_units_mean(change: Unit, level: Level, found: str) -> None:
@@ -413,7 +413,7 @@ def test_what_units_mean(change: Unit, level: Level, found: str) -> None:
 
 @pytest.mark.parametrize(
     ("active", "level", "found"),
-    [("inactive", Level.OK, "all 11 run"), ("activating", Level.OK, "all 11 run"), ("failed", Level.WARNING, "failed")],
+    [("inactive", Level.OK, "all 17 run"), ("activating", Level.OK, "all 17 run"), ("failed", Level.WARNING, "failed")],
 )
 def test_a_purge_counts_by_how_it_ended(active: str, level: Level, found: str) -> None:
     one = _only(units.judge([*ALL, Unit(units.PURGED, loaded=True, active=active, enabled="static")]))
@@ -421,8 +421,30 @@ def test_a_purge_counts_by_how_it_ended(active: str, level: Level, found: str) -
     assert found in one.found
 
 
+@pytest.mark.parametrize("name", [*units.SOCKETS, *units.WATCHES])
+@pytest.mark.parametrize("state", ["inactive", "failed"])
+def test_a_socket_or_a_watch_that_was_stopped(name: str, state: str) -> None:
+    one = _only(units.judge([replace(unit, active=state) if unit.name == name else unit for unit in ALL]))
+    assert (one.level, one.found) == (Level.FAULT, f"{name} is {state}")
+    assert one.remedy.endswith(f"systemctl start {name}")
+
+
+def test_what_systemd_is_asked_for_has_every_unit_of_the_roles(mocker: MockerFixture, tmp_path: Path) -> None:
+    """But those that run for a moment, and the purge, which is asked for where mail is deleted."""
+    mocker.patch.object(units, "RUNS", tmp_path)
+    run = mocker.patch.object(commands, "run", return_value=commands.Said(1, "", "no bus"))
+    units.examine(mocker.Mock(**{"settings.mail_retention_days": 0}))
+    asked = {re.sub("@[a-z]+", "@", name) for name in run.call_args.args[0] if name.startswith("digipoort")}
+    roles = Path(__file__).resolve().parents[2] / "ansible" / "roles"
+    kinds = "service|socket|path|timer|target"
+    files = {file.name.removesuffix(".j2") for file in roles.glob("*/templates/**/digipoort*.j2")}
+    written = {name for name in files if re.search(rf"\.({kinds})$", name)}
+    passing = {"digipoort-certificate.service", "digipoort-upgrade.service", units.PURGE, units.PURGED}
+    assert asked == written - passing
+
+
 def test_units_that_nothing_starts_at_boot() -> None:
-    found = units.judge([*ALL[:-1], replace(ALL[-1], starts=frozenset(units.SERVICES[1:]))])
+    found = units.judge([*ALL[:-1], replace(ALL[-1], starts=frozenset(units.ALWAYS[1:]))])
     assert _only(found).found == "digipoort-policyd.service will not start at boot"
     found = units.judge([*ALL[:-1], replace(ALL[-1], enabled="disabled")])
     assert {one.level for one in found} == {Level.FAULT}

@@ -28,6 +28,16 @@ SERVICES: Final = (
     "digipoort-dovecot.service",
     "digipoort-postfix.service",
 )
+# A stopped one stops its service too; where one failed, the service may go on, and nobody new reaches it.
+SOCKETS: Final = (
+    "digipoort-policyd.socket",
+    "digipoort-resubmission.socket",
+    "digipoort-authd.socket",
+    "digipoort-sasl.socket",
+)
+# Nobody misses them until a certificate has ended, or an upgrade has reached nothing that runs.
+WATCHES: Final = ("digipoort-certificate.path", "digipoort-upgrade.path")
+ALWAYS: Final = (*SERVICES, *SOCKETS, *WATCHES)
 TARGET: Final = "digipoort.target"
 PURGE: Final = "digipoort-purge.timer"
 # It runs for a moment each night: only how that ended counts.
@@ -58,7 +68,7 @@ def examine(host: Host) -> list[Finding]:
     """Ask systemd, where it runs."""
     if not RUNS.exists():
         return [ok(_CHECK, "systemd does not run here")]
-    names = (*SERVICES, TARGET, *([PURGE, PURGED] if host.settings.mail_retention_days else []))
+    names = (*ALWAYS, TARGET, *([PURGE, PURGED] if host.settings.mail_retention_days else []))
     said = commands.run([SYSTEMCTL, "show", f"--property={_PROPERTIES}", *names])
     if said.status != 0:
         return [warning(_CHECK, said.first_error, "systemctl status 'digipoort*'")]
