@@ -65,7 +65,9 @@ def keep(maps: Path, names: Iterable[str], counter: int, most: int) -> None:
     numbers = _numbers(maps)
     number = max(numbers, default=0) + 1
     folder = maps / _FOLDER / f"{number:0{_DIGITS}}"
-    folder.mkdir(parents=True, mode=0o750)
+    # The folder of the maps may be entered by all; this one has a name that is known, and is nobody else's.
+    folder.parent.mkdir(exist_ok=True, mode=0o750)
+    folder.mkdir(mode=0o750)
     for name in names:
         # The published file is replaced, never written to: a link costs nothing and stays as it is.
         os.link(maps / name, folder / name)

@@ -49,6 +49,8 @@ _LOCK_SECONDS: Final = 30.0
 _READ_SECONDS: Final = 600.0
 _LOCK_PAUSE: Final = 0.1
 _LOCK: Final = ".lock"
+# A folder that gives the profiles its own group (setgid), where it is: milters must not read the tables.
+_MILTERS: Final = "milters"
 _BUILDERS: Final = 2
 
 
@@ -380,7 +382,7 @@ def _switch(
     for update in targets:
         update.add()
     # A removed address needs no profile while its alias is still there: the milter's answer without one is temporary.
-    if (staging / PROFILES).exists() and mapfiles.replace_text(staging / PROFILES, folder / PROFILES):
+    if (staging / PROFILES).exists() and _replace_profiles(staging / PROFILES, folder):
         changed.add(PROFILES)
     if ALIAS in changed:
         updates[ALIAS].add()
@@ -388,3 +390,19 @@ def _switch(
     for update in reversed(targets):
         update.finish()
     return tuple(sorted(changed))
+
+
+def _replace_profiles(new: Path, folder: Path) -> bool:
+    """Put the profiles in force, in the group of the folder for milters; tell whether that changed anything."""
+    published, milters = folder / PROFILES, folder / _MILTERS
+    if not milters.is_dir():
+        return mapfiles.replace_text(new, published)
+    same_group = published.exists() and published.stat().st_gid == milters.stat().st_gid
+    if same_group and mapfiles.same_content(new, published):
+        return False
+    # A file has the group of the folder that it is made in, and keeps it; to give it away takes rights.
+    with new.open("rb") as text:
+        mapfiles.write_text(milters / PROFILES, text)
+    (milters / PROFILES).replace(published)
+    mapfiles.sync(folder)
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import socket
 import stat
 from typing import TYPE_CHECKING
@@ -92,6 +93,30 @@ def test_files_belong_to_the_group_of_the_folder(settings: AdminSettings) -> Non
     for name in (*maps.TARGETS, mapcontents.ALIAS, f"{mapcontents.ALIAS}.lmdb", "profiles.json"):
         status = (settings.maps_directory / name).stat()
         assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o640, folder.st_gid)
+    assert (settings.maps_directory / "generations").stat().st_mode & 0o007 == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to a group that it is not in")
+def test_profiles_belong_to_the_group_of_the_milters_folder(settings: AdminSettings) -> None:
+    folder = settings.maps_directory
+    folder.chmod(0o2750)
+    maps.publish(settings)
+    milters = folder / "milters"
+    milters.mkdir()
+    os.chown(milters, -1, 61309)
+    milters.chmod(0o2700)
+    # Published before for Postfix's group, which milters are not in.
+    assert maps.publish(settings).changed == ("profiles.json",)
+    status = (folder / "profiles.json").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o640, 61309)
+    assert maps.publish(settings).changed == ()
+    change(settings, "UPDATE flow SET size_limit = 5000 WHERE code = 'AGS'")
+    assert maps.publish(settings).changed == ("profiles.json",)
+    assert (folder / "profiles.json").stat().st_gid == 61309
+    assert maps.roll_back(settings, None).changed == ("profiles.json",)
+    assert (folder / "profiles.json").stat().st_gid == 61309
+    assert (folder / "mailbox").stat().st_gid == folder.stat().st_gid
+    assert list(milters.iterdir()) == []
 
 
 @pytest.mark.parametrize(("map_type", "suffix"), [("lmdb", ".lmdb"), ("hash", ".db"), ("btree", ".db")])

@@ -71,7 +71,7 @@ def judge(asked: list[Asked], *, changing: bool = False) -> list[Finding]:
         elif one.error == _NOT_THERE:
             found.append(fault(_CHECK, f"{one.name} {one.error}", "digipoort maps publish"))
         elif one.error:
-            remedy = "the folder's group must be Postfix's, its mode 2750, files 0640; then digipoort maps publish"
+            remedy = "the folder's group must be Postfix's, its mode 2751, files 0640; then digipoort maps publish"
             found.append(fault(_CHECK, f"Postfix's user gets no answer from {one.name}: {one.error}", remedy))
         else:
             remedy = "remove that text (Postfix does not read it), digipoort maps publish: both are made anew"
