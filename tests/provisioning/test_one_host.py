@@ -123,12 +123,9 @@ def test_files_are_for_those_who_need_them(site: Site, say: Callable[[str], None
 def test_a_socket_is_for_those_who_have_a_question_there(site: Site) -> None:
     """Whoever takes over a milter, which reads hostile messages, can neither deliver nor ask in Postfix's name."""
     connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1]); print('in')"
-    # As systemd, Postfix and Dovecot start them: nobody has more groups than that.
-    groups = {"digipoort-milter": f"--groups={site.gateway.run('id', '-g', 'postfix').strip()}"}
 
     def may(user: str, path: str) -> bool:
-        rights = (f"--reuid={user}", f"--regid={user}", groups.get(user, "--clear-groups"))
-        return site.gateway.run("setpriv", *rights, "python3", "-c", connect, path, check=False).strip() == "in"
+        return site.gateway.run(*_as(user), "python3", "-c", connect, path, check=False).strip() == "in"
 
     users = ("postfix", "digipoort-milter", "digipoort-mail", "digipoort-authd", "digipoort-sasl", "nobody")
     sockets = ("policyd", "resubmission", "sasl", "lmtp", "dovecot-auth")
@@ -139,6 +136,25 @@ def test_a_socket_is_for_those_who_have_a_question_there(site: Site) -> None:
         "lmtp": {"postfix", "digipoort-mail"},
         "dovecot-auth": {"digipoort-sasl"},
     }
+
+
+def test_physical_addresses_are_for_postfix_and_no_milter(site: Site) -> None:
+    def may_read(user: str, name: str) -> bool:
+        return bool(site.gateway.run(*_as(user), "cat", f"/var/lib/digipoort/maps/{name}", check=False))
+
+    names = ("profiles.json", "virtual_alias", "transport", "mailbox")
+    users = ("postfix", "digipoort-milter", "digipoort-policyd", "nobody")
+    assert {name: {user for user in users if may_read(user, name)} for name in names} == {
+        "profiles.json": {"digipoort-milter"},
+        "virtual_alias": {"postfix"},
+        "transport": {"postfix"},
+        "mailbox": {"postfix"},
+    }
+
+
+def _as(user: str) -> tuple[str, ...]:
+    # As systemd, Postfix and Dovecot start them: none has a group of another.
+    return ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
 
 
 def test_an_upgrade_of_debians_packages_reaches_the_gateway(site: Site) -> None:
