@@ -300,8 +300,9 @@ def test_closing_waits_for_what_is_computed_and_turns_the_rest_away() -> None:
         verdict, *turned_away = await asyncio.gather(*callers, return_exceptions=True)
         assert verdict is True
         assert [type(reason) for reason in turned_away] == [HashQueueFull, HashQueueFull]
-        with pytest.raises(HashQueueFull):
-            await workers.verify("late", b"right")
+        for _ in range(2):
+            with pytest.raises(HashQueueFull):
+                await workers.verify("late", b"right")
         assert bench.begun == ["computing"]
 
     run(scenario())
