@@ -22,6 +22,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from digipoort.passwords import hash_password
+from tests.bench.processors import CLIENT, Account
 from tests.bench.rounds import Side, compare
 from tests.sandbox import layout as names
 from tests.sandbox.layout import Ports
@@ -71,6 +72,8 @@ password_query = SELECT c.login AS user, c.password_hash AS password, \\
   AND coalesce((now() AT TIME ZONE 'Europe/Amsterdam')::date <= c.valid_until, true) \\
   AND (cardinality(c.networks) = 0 OR inet '%r' <<= ANY (c.networks))
 """
+# What costs the same whoever judges the password. The master has the time of the sessions that ended.
+COMMON: Final = frozenset({CLIENT, "anvil", "config", "dovecot", "log", "pop3", "pop3-login", "stats"})
 _PASSDB: Final = re.compile(r"passdb \{.*?\n\}\n", re.DOTALL)
 # Between connections the processes are kept, as where many log in.
 _LOGIN_SERVICE: Final = "service pop3-login {\n"
@@ -98,7 +101,8 @@ def _instance(layout: Layout, name: str, passdb: str) -> Iterator[Peer]:
     text = text.replace(_LOGIN_SERVICE, f"{_LOGIN_SERVICE}  service_count = 0\n")
     config = folder / "dovecot.conf"
     config.write_text(text, encoding="utf-8")
-    process = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(config)], cwd=folder)
+    # In a session of its own, as on a host: the kernel shares the processors out by sessions (sched(7), autogroup).
+    process = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(config)], cwd=folder, start_new_session=True)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not _answers(ports.pop3):
@@ -212,6 +216,22 @@ def _at_once(peer: Peer, login: str, layout: Layout) -> None:
     )
 
 
+def _compare(layout: Layout, ours: Peer, sql: Peer, login: str, clients: int, rounds: int) -> None:
+    """Compare the rates, and the processor time that a login costs in all processes together."""
+
+    def side(peer: Peer, account: Account) -> Side:
+        return Side(peer.name, lambda: account.measure(layout, lambda: _rate(peer.port, login, clients), SECONDS))
+
+    accounts = (Account(COMMON), Account(COMMON))
+    title = f"POP3 logins, {clients} clients, cheap hash, {ours.name} against Dovecot's SQL passdb"
+    compare(title, side(ours, accounts[0]), side(sql, accounts[1]), rounds)
+    ratio = (1 + accounts[1].own()) / (1 + accounts[0].own())
+    click.echo(
+        f"  processor time of a login: {ours.name} {accounts[0].cost() * 1000:.1f} ms, "
+        f"{sql.name} {accounts[1].cost() * 1000:.1f} ms, ratio for the same cost of what they share {ratio:.2f}"
+    )
+
+
 def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
     """Measure clients that connect, USER, PASS, QUIT; then 200 at the same moment."""
     login = env["TRADER2_LOGIN"]
@@ -226,12 +246,7 @@ def run(env: Mapping[str, str], layout: Layout, rounds: int) -> None:
         _give_hash(env, CHEAP_HASH)
         for peer in ours:
             for clients in CLIENTS:
-                compare(
-                    f"POP3 logins, {clients} clients, cheap hash, {peer.name} against Dovecot's SQL passdb",
-                    Side(peer.name, lambda: _rate(peer.port, login, clients)),  # noqa: B023 - called at once
-                    Side("Dovecot SQL", lambda: _rate(sql.port, login, clients)),  # noqa: B023
-                    rounds,
-                )
+                _compare(layout, peer, sql, login, clients, rounds)
         _give_hash(env, hash_password(PASSWORD.encode()))
         for peer in ours:
             _restart_authd()
