@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _TESTS: Final = Path(__file__).parent
-_FLEET: Final = "test_two_gateways.py"
+_FLEET: Final = "test_two_hosts.py"
 _GUESTS: Final = "test_guests.py"
-_SINGLE: Final = ("test_one_host.py", "test_day_two.py", "test_existing_host.py")
+_SINGLE: Final = ("test_one_host.py", "test_day_two.py")
 # The guests themselves do not depend on what is in them.
 STREAMS: Final = {
     **{release: (release, _SINGLE) for release in releases.RELEASES},
-    "two gateways, and the guests themselves": ("trixie", (_FLEET, _GUESTS)),
+    "two hosts, and the guests themselves": ("trixie", (_FLEET, _GUESTS)),
 }
 
 

@@ -146,7 +146,7 @@ class World:
     def traffic(
         self,
         *gateways: Guest,
-        every: float = 0.5,
+        every: float = 1.0,
         senders: int = 2,
         sender: str = TRADER,
         recipient: str = DECLARATIONS,
