@@ -60,7 +60,7 @@ def site(
         gateway = people.guest("gw1")
         people.identify(gateway)
         inventory = people.inventory(["gw1"], variables={"digipoort_package_file": str(package)})
-        first = converge(inventory, what=f"{release}: first run on a bare Debian")
+        first = converge(inventory, what=f"{release}: first run on a bare Debian", as_admins_do=True)
         people.enter_parties(gateway)
         yield Site(people, gateway, package, first, converge, say)
 
@@ -83,8 +83,8 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def converge(say: Callable[[str], None]) -> Callable[..., playbook.Played]:
     """Return what runs the site playbook, fails the test when it fails, and says how long it took."""
 
-    def run(inventory: Path, *options: str, what: str, status: int = 0) -> playbook.Played:
-        played = playbook.play(str(world.SITE), "-i", str(inventory), *options)
+    def run(inventory: Path, *options: str, what: str, status: int = 0, as_admins_do: bool = False) -> playbook.Played:
+        played = playbook.play(world.SITE, inventory, *options, as_admins_do=as_admins_do)
         assert played.status == status, f"{what}: status {played.status}\n{played.output[-20_000:]}"
         say(f"{what}: {played.seconds:.0f} s, changed={played.changed}")
         return played

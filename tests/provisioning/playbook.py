@@ -1,8 +1,13 @@
-"""Ansible against a lab's guests: collections, an inventory, a run and its recap."""
+"""Ansible against a lab's guests: collections, an inventory, a run and its recap.
+
+A run is either as an admin's, or quick, by Mitogen: the same tasks and modules, whose interpreter on the guest is kept
+(docs/decisions/0033).
+"""
 
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import json
 import os
 import re
@@ -27,6 +32,7 @@ _ANSIBLE: Final = Path(__file__).resolve().parents[2] / "ansible"
 # The bundle that goes with the pinned ansible-core; Galaxy is not asked, as not every network reaches it.
 _BUNDLE: Final = "12.3.0"
 _WANTED: Final = ("community/postgresql", "community/general", "community/crypto", "ansible/posix")
+_ATTACH: Final = "attach"
 _COUNTS: Final = re.compile(r"(\w+)=(\d+)")
 
 
@@ -109,6 +115,10 @@ def inventory(
         encoding="ascii",
     )
     enter.chmod(0o755)
+    attach = lab.home / _ATTACH
+    # The same for Mitogen, which calls it as lxc-attach: --clear-env --name ROOT -- COMMAND.
+    attach.write_text(f'#!/bin/sh\nroot=$3\nshift 4\nexec {shlex.quote(str(enter))} "$root" "$@"\n', encoding="ascii")
+    attach.chmod(0o755)
     everybody = {
         guest.name: {"ansible_host": str(guest.root), "lab_address": guest.address, **(hosts or {}).get(guest.name, {})}
         for guest in lab.guests().values()
@@ -128,6 +138,27 @@ def inventory(
     return written
 
 
+def quick(inventory: Path) -> tuple[list[str], dict[str, str]]:
+    """Return options and environment that make a run with an inventory a quick one."""
+    spec = importlib.util.find_spec("ansible_mitogen")
+    assert spec is not None
+    assert spec.origin is not None
+    plugins = Path(spec.origin).parent / "plugins"
+    variables = {
+        "ansible_connection": "mitogen_lxc",
+        "mitogen_lxc_attach_path": str(inventory.parent / _ATTACH),
+        # It is root already.
+        "ansible_become": False,
+    }
+    return ["--extra-vars", json.dumps(variables)], {
+        "ANSIBLE_STRATEGY": "mitogen_linear",
+        "ANSIBLE_STRATEGY_PLUGINS": str(plugins / "strategy"),
+        "ANSIBLE_CONNECTION_PLUGINS": str(plugins / "connection"),
+        # That ansible-core will do without strategies of others some day.
+        "ANSIBLE_DEPRECATION_WARNINGS": "0",
+    }
+
+
 def command(*words: str) -> tuple[list[str], dict[str, str]]:
     """Return the command line and the environment that run ansible-playbook with `words`."""
     environment = {
@@ -143,9 +174,11 @@ def command(*words: str) -> tuple[list[str], dict[str, str]]:
     return [str(Path(sys.executable).with_name("ansible-playbook")), *words], environment
 
 
-def play(*words: str, patience: float = 1800) -> Played:
-    """Run ansible-playbook to its end."""
-    argv, environment = command(*words)
+def play(playbook: Path, inventory: Path, *options: str, as_admins_do: bool = False, patience: float = 1800) -> Played:
+    """Run ansible-playbook to its end, quickly unless told to do `as_admins_do`."""
+    more, settings = ([], {}) if as_admins_do else quick(inventory)
+    argv, environment = command(str(playbook), "-i", str(inventory), *more, *options)
+    environment |= settings
     began = time.monotonic()
     done = subprocess.run(
         argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,

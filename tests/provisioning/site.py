@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tests.provisioning import host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.provisioning.guest import Guest
@@ -33,9 +33,16 @@ class Site:
     say: Callable[[str], None]
 
     def play(self, what: str, *options: str, **variables: object) -> Played:
-        """Run the playbook with these variables."""
+        """Run the playbook, quickly, with these variables."""
+        return self.converge(self._inventory(variables), *options, what=what)
+
+    def play_as_admins_do(self, what: str) -> Played:
+        """Run the playbook with the variables that the first run had."""
+        return self.converge(self._inventory({}), what=what, as_admins_do=True)
+
+    def _inventory(self, variables: Mapping[str, object]) -> Path:
         told = {"digipoort_package_file": str(self.package), **variables}
-        return self.converge(self.world.inventory([self.gateway.name], variables=told), *options, what=what)
+        return self.world.inventory([self.gateway.name], variables=told)
 
     def change(self, what: str, **variables: object) -> set[str]:
         """Run the playbook with these variables under traffic, and return the units whose process is another one now.

@@ -68,17 +68,18 @@ def test_a_guest_with_a_failed_unit_is_not_taken_for_well(lab: Lab, release: str
     lab.remove(guest)
 
 
-def test_a_run_of_ansible_is_counted(lab: Lab, release: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_admins_do", [True, False])
+def test_a_run_of_ansible_is_counted(lab: Lab, release: str, tmp_path: Path, *, as_admins_do: bool) -> None:
     lab.up("one", release=release)
     book = tmp_path / "book.yml"
     book.write_text(
         "- hosts: all\n  gather_facts: false\n  tasks:\n"
-        "    - ansible.builtin.copy: {content: x, dest: /root/x, mode: '0600'}\n",
+        f"    - ansible.builtin.copy: {{content: x, dest: /root/{as_admins_do}, mode: '0600'}}\n",
         encoding="ascii",
     )
-    inventory = str(playbook.inventory(lab))
+    inventory = playbook.inventory(lab)
 
-    first, second = (playbook.play(str(book), "-i", inventory, "--limit", "one") for _ in range(2))
+    first, second = (playbook.play(book, inventory, "--limit", "one", as_admins_do=as_admins_do) for _ in range(2))
 
     assert first.status == second.status == 0, first.output
     assert (first.changed, second.changed) == (1, 0)
