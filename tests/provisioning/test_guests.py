@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from tests.provisioning.lab import Lab
 
 pytestmark = pytest.mark.timeout(300)
+# A shell has its background jobs ignore SIGINT, and they have their children.
 _OWNER: Final = """
-import sys, time
+import signal, sys, time
 from tests.provisioning.lab import lab
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with lab(sys.argv[1]) as made:
     made.up("one", release=sys.argv[2])
     print("up", flush=True)
