@@ -1,6 +1,6 @@
 """A host that serves mail of its own: Debian's Postfix and Dovecot with one user, and clients that must notice nothing.
 
-They see neither the gateway that comes beside them nor its end; `differences` tells what anybody could see.
+They see neither the gateway that comes beside them nor its end; `others` and `left` judge what anybody could see.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def _scripts() -> Iterator[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, check=True, capture_output=True).stdout
     for name in filter(None, listed.decode().split("\0")):
         path = CHECKOUT / name
-        if path.is_file() and path.open("rb").readline().startswith(_SHELLS):
+        if path.is_file() and path.read_bytes().startswith(_SHELLS):
             yield path
 
 
